@@ -1,0 +1,161 @@
+// Package schemas holds the names and shapes that the pipeline, its
+// infrastructure and its readers share: BigQuery tables and views, the Bigtable
+// profile table, and the pixel parameter dictionary. Everything is data in files
+// beside this one; Terraform reads the same files.
+//
+// The package imports no Beam and no cloud client.
+package schemas
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+
+	// Register the row messages, which tables name.
+	_ "pixelbeam/schemas/pixelbeam/v1"
+)
+
+//go:embed bigquery/*.json bigquery/*.sql bigtable/*.json parameters/*.json
+var files embed.FS
+
+// Row is one row on its way to a table.
+type Row struct {
+	// Data is the row in protobuf wire format, of the table's message.
+	Data []byte
+	// Origin is the log entry that the row was made from, as received; empty
+	// where a row has no single origin. A refused row is rejected with it.
+	Origin []byte
+	// ReceiveTime is when the source accepted the entry, in microseconds since
+	// the Unix epoch.
+	ReceiveTime int64
+	// Source says where the entry came from, as RejectedEntry.source.
+	Source string
+}
+
+// Column is one column of a BigQuery table, in the form of the BigQuery JSON
+// schema format.
+type Column struct {
+	Name        string   `json:"name"`
+	Type        string   `json:"type"` // STRING, INT64, BOOL, BYTES, TIMESTAMP, NUMERIC, JSON or RECORD
+	Mode        string   `json:"mode"` // NULLABLE, REQUIRED or REPEATED
+	Description string   `json:"description"`
+	Fields      []Column `json:"fields,omitempty"`
+}
+
+// Table is a BigQuery table.
+type Table struct {
+	Name        string `json:"-"`
+	Description string `json:"description"`
+	// Message is the full name of the protobuf message of its rows.
+	Message   string `json:"message"`
+	Partition struct {
+		Type  string `json:"type"`
+		Field string `json:"field"`
+	} `json:"partition"`
+	Clustering []string `json:"clustering"`
+	Columns    []Column `json:"-"`
+}
+
+// View is a BigQuery view. Query is GoogleSQL in which ${dataset} stands for the
+// dataset, project included where one is given.
+type View struct {
+	Name  string
+	Query string
+}
+
+// ProfileTable is the Bigtable table of user profiles.
+type ProfileTable struct {
+	Table    string            `json:"table"`
+	Families map[string]Family `json:"families"`
+}
+
+// Family is a Bigtable column family; zero means no limit.
+type Family struct {
+	Description string `json:"description"`
+	MaxAgeDays  int    `json:"max_age_days"`
+	MaxVersions int    `json:"max_versions"`
+}
+
+var tables = sync.OnceValue(func() map[string]Table {
+	var all map[string]Table
+	mustRead("bigquery/tables.json", &all)
+	for name, t := range all {
+		t.Name = name
+		mustRead("bigquery/"+name+".json", &t.Columns)
+		all[name] = t
+	}
+	return all
+})
+
+// Tables returns all BigQuery tables, sorted by name.
+func Tables() []Table {
+	var out []Table
+	for _, t := range tables() {
+		out = append(out, t)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// LookupTable returns the table of a name and whether there is one.
+func LookupTable(name string) (Table, bool) {
+	t, ok := tables()[name]
+	return t, ok
+}
+
+// Views returns all views, sorted by name, which is also an order in which they
+// can be created.
+func Views() []View {
+	entries, err := files.ReadDir("bigquery")
+	if err != nil {
+		panic(err)
+	}
+	var out []View
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".sql"); ok {
+			query, err := files.ReadFile("bigquery/" + e.Name())
+			if err != nil {
+				panic(err)
+			}
+			out = append(out, View{Name: name, Query: string(query)})
+		}
+	}
+	return out
+}
+
+// In returns the view's query for a dataset, written `dataset` or
+// `project.dataset`.
+func (v View) In(dataset string) string {
+	return strings.ReplaceAll(v.Query, "${dataset}", dataset)
+}
+
+// Profiles returns the Bigtable table of user profiles.
+func Profiles() ProfileTable {
+	var t ProfileTable
+	mustRead("bigtable/profiles.json", &t)
+	return t
+}
+
+// Dictionary returns the default pixel parameter dictionary, as JSON.
+func Dictionary() []byte {
+	b, err := files.ReadFile("parameters/dictionary.json")
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// mustRead decodes an embedded file; that it can is tested, so a failure is a
+// broken build.
+func mustRead(name string, v any) {
+	b, err := files.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("schemas: embedded %s: %v", name, err))
+	}
+}
