@@ -1,0 +1,149 @@
+package distinct
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type entry struct {
+	key   string
+	id    ID
+	at    int64
+	value string
+}
+
+func encode(entries []entry) []byte {
+	var b Builder
+	for _, e := range entries {
+		b.Add([]byte(e.key), e.id, e.at, []byte(e.value))
+	}
+	return b.Append(nil)
+}
+
+// visited merges b into a and returns what the visitor saw.
+func visited(t *testing.T, a, b []byte) (map[string]Group, []byte) {
+	t.Helper()
+	seen := map[string]Group{}
+	merged, err := Merge(nil, a, b, func(g Group) {
+		key := string(g.Key)
+		g.Key, g.Value = nil, bytes.Clone(g.Value)
+		seen[key] = g
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen, merged
+}
+
+func id(n uint64, flagged bool) ID { return NewID(n, n<<1, flagged) }
+
+func TestMergeVisitsWhatChanged(t *testing.T) {
+	state := encode([]entry{{"a", id(1, false), 10, "old"}, {"b", id(2, true), 20, "b"}, {"d", id(9, false), 1, ""}})
+	pane := encode([]entry{
+		{"a", id(3, true), 30, "new"}, // one more, later
+		{"b", id(2, true), 20, "b"},   // a duplicate: nothing changes
+		{"c", id(4, false), 5, "c"},   // a new group
+	})
+	got, merged := visited(t, state, pane)
+	want := map[string]Group{
+		"a": {Count: 2, Flagged: 1, First: 10, Last: 30, Value: []byte("new")},
+		"c": {Count: 1, First: 5, Last: 5, Value: []byte("c")},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("visited (-want +got):\n%s", diff)
+	}
+	again, same := visited(t, merged, pane)
+	if len(again) != 0 || !bytes.Equal(same, merged) {
+		t.Errorf("merging a pane twice changes %v", again)
+	}
+}
+
+// Any order, duplication and split of the same entries gives the same bytes.
+func TestSetIsAFunctionOfItsEntries(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		var entries []entry
+		for n := range 1 + rng.IntN(60) {
+			at := int64(rng.IntN(5))
+			entries = append(entries, entry{string(rune('a' + rng.IntN(4))), id(uint64(n), n%3 == 0), at, string(rune('A' + n))})
+		}
+		want := encode(entries)
+		// Duplicates, shuffled, in random bundles.
+		mixed := append(slices.Clone(entries), entries[:rng.IntN(len(entries)+1)]...)
+		rng.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+		var bundles [][]byte
+		for len(mixed) > 0 {
+			n := 1 + rng.IntN(len(mixed))
+			bundles = append(bundles, encode(mixed[:n]))
+			mixed = mixed[n:]
+		}
+		all, err := MergeAll(bundles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(all, want) {
+			t.Fatalf("round %d: MergeAll of %d bundles differs", round, len(bundles))
+		}
+		var one []byte
+		for _, b := range bundles {
+			if one, err = Merge(nil, one, b, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(one, want) {
+			t.Fatalf("round %d: merging one by one differs", round)
+		}
+	}
+}
+
+func TestMergeAllEmpty(t *testing.T) {
+	got, err := MergeAll(nil)
+	if err != nil || len(got) != 0 {
+		t.Errorf("MergeAll(nil) = %x, %v", got, err)
+	}
+}
+
+func FuzzMerge(f *testing.F) {
+	good := encode([]entry{{"a", id(1, false), 10, "x"}, {"b", id(2, true), -20, ""}})
+	f.Add(good, good)
+	f.Add(good[:7], []byte{})
+	f.Add(binary.AppendUvarint(nil, 1<<62), good)
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		merged, err := Merge(nil, a, b, func(Group) {})
+		if err != nil {
+			return
+		}
+		// What Merge makes, Merge can read.
+		if _, err := Merge(nil, merged, b, nil); err != nil {
+			t.Errorf("merged set is unreadable: %v", err)
+		}
+	})
+}
+
+func BenchmarkMerge(b *testing.B) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var state, pane Builder
+	for range 7500 {
+		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
+		state.Add(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Int64N(60e6), key)
+	}
+	for range 50 {
+		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
+		pane.Add(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Int64N(60e6), key)
+	}
+	s, p := state.Append(nil), pane.Append(nil)
+	var dst []byte
+	b.SetBytes(int64(len(s)))
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if dst, err = Merge(dst[:0], s, p, nil); err != nil || len(dst) < len(s) {
+			b.Fatal(err, len(dst))
+		}
+	}
+}
