@@ -92,11 +92,13 @@ type Impression struct {
 	Os             *string `protobuf:"bytes,45,opt,name=os" json:"os,omitempty"`
 	OsVersion      *string `protobuf:"bytes,46,opt,name=os_version,json=osVersion" json:"os_version,omitempty"`
 	// desktop, mobile, tablet, tv, console, wearable, bot or unknown.
-	DeviceType     *string  `protobuf:"bytes,47,opt,name=device_type,json=deviceType" json:"device_type,omitempty"`
-	DeviceBrand    *string  `protobuf:"bytes,48,opt,name=device_brand,json=deviceBrand" json:"device_brand,omitempty"`
-	DeviceModel    *string  `protobuf:"bytes,49,opt,name=device_model,json=deviceModel" json:"device_model,omitempty"`
+	DeviceType  *string `protobuf:"bytes,47,opt,name=device_type,json=deviceType" json:"device_type,omitempty"`
+	DeviceBrand *string `protobuf:"bytes,48,opt,name=device_brand,json=deviceBrand" json:"device_brand,omitempty"`
+	DeviceModel *string `protobuf:"bytes,49,opt,name=device_model,json=deviceModel" json:"device_model,omitempty"`
+	// Why this is invalid traffic; empty for valid traffic.
 	InvalidReasons []string `protobuf:"bytes,50,rep,name=invalid_reasons,json=invalidReasons" json:"invalid_reasons,omitempty"`
-	Consent        *Consent `protobuf:"bytes,51,opt,name=consent" json:"consent,omitempty"`
+	// Consent signals in typed form; the parameters stay in params.
+	Consent *Consent `protobuf:"bytes,51,opt,name=consent" json:"consent,omitempty"`
 	// Sorted names of what is wrong with the tag.
 	Lint          []string `protobuf:"bytes,52,rep,name=lint" json:"lint,omitempty"`
 	UrlMap        *string  `protobuf:"bytes,53,opt,name=url_map,json=urlMap" json:"url_map,omitempty"`

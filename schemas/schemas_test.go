@@ -1,0 +1,97 @@
+package schemas
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// Every table equals its message, column by column.
+func TestTablesEqualMessages(t *testing.T) {
+	if len(Tables()) == 0 {
+		t.Fatal("no tables")
+	}
+	for _, table := range Tables() {
+		t.Run(table.Name, func(t *testing.T) {
+			d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(table.Message))
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareFields(t, d.(protoreflect.MessageDescriptor), table.Columns)
+			for _, name := range append(slices.Clone(table.Clustering), table.Partition.Field) {
+				if !slices.ContainsFunc(table.Columns, func(c Column) bool { return c.Name == name }) {
+					t.Errorf("partitioned or clustered by %s, which is no column", name)
+				}
+			}
+			if table.Description == "" {
+				t.Error("no description")
+			}
+		})
+	}
+}
+
+func compareFields(t *testing.T, m protoreflect.MessageDescriptor, columns []Column) {
+	t.Helper()
+	if m.Fields().Len() != len(columns) {
+		t.Errorf("%s has %d fields, the table %d columns", m.FullName(), m.Fields().Len(), len(columns))
+	}
+	kinds := map[string]protoreflect.Kind{
+		"STRING": protoreflect.StringKind, "INT64": protoreflect.Int64Kind, "BOOL": protoreflect.BoolKind,
+		"BYTES": protoreflect.BytesKind, "TIMESTAMP": protoreflect.Int64Kind, "NUMERIC": protoreflect.StringKind,
+		"JSON": protoreflect.StringKind, "RECORD": protoreflect.MessageKind,
+	}
+	for i := range min(m.Fields().Len(), len(columns)) {
+		f, c := m.Fields().Get(i), columns[i]
+		if string(f.Name()) != c.Name {
+			t.Errorf("column %d is %s, the field %s", i, c.Name, f.Name())
+			continue
+		}
+		if want, ok := kinds[c.Type]; !ok || f.Kind() != want {
+			t.Errorf("%s: type %s, field kind %s", c.Name, c.Type, f.Kind())
+		}
+		if repeated := f.Cardinality() == protoreflect.Repeated; repeated != (c.Mode == "REPEATED") {
+			t.Errorf("%s: mode %s, field repeated: %v", c.Name, c.Mode, repeated)
+		}
+		if c.Mode != "REPEATED" && !f.HasPresence() {
+			t.Errorf("%s: the field cannot tell NULL from zero", c.Name)
+		}
+		if c.Description == "" {
+			t.Errorf("%s: no description", c.Name)
+		}
+		if c.Type == "RECORD" {
+			compareFields(t, f.Message(), c.Fields)
+		}
+	}
+}
+
+func TestViewsNameTheDataset(t *testing.T) {
+	views := Views()
+	if len(views) == 0 {
+		t.Fatal("no views")
+	}
+	for _, v := range views {
+		q := v.In("p.d")
+		if strings.Contains(q, "${") || !strings.Contains(q, "`p.d.") {
+			t.Errorf("%s: %s", v.Name, q)
+		}
+	}
+}
+
+func TestProfilesFamilies(t *testing.T) {
+	p := Profiles()
+	for _, f := range []string{FamilyCounters, FamilyLatest, FamilyFirst} {
+		if _, ok := p.Families[f]; !ok {
+			t.Errorf("no family %q in %s", f, p.Table)
+		}
+	}
+}
+
+func TestDictionaryIsJSON(t *testing.T) {
+	if !json.Valid(Dictionary()) {
+		t.Error("not JSON")
+	}
+}
