@@ -1,0 +1,137 @@
+package pixelurl
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+)
+
+// fewParams is the number of params up to which comparing each with each is
+// faster than hashing.
+const fewParams = 16
+
+// seed keeps senders from choosing names that collide.
+var seed = maphash.MakeSeed()
+
+// group drops the pairs that became columns from r.params, and links those of
+// the same name.
+func (p *Parser) group(r *Result) {
+	kept := r.params[:0]
+	for i := range r.params {
+		if !r.params[i].typed {
+			kept = append(kept, r.params[i])
+		}
+	}
+	r.params = kept
+	if len(kept) > fewParams {
+		p.groupMany(kept)
+		return
+	}
+	for i := range kept {
+		for first := range i {
+			if head := &kept[first]; !head.repeat && bytes.Equal(head.name, kept[i].name) {
+				link(kept, first, i)
+				break
+			}
+		}
+	}
+}
+
+// groupMany links the params of the same name by a hash table of the indexes,
+// plus one, of those that are no repeats.
+func (p *Parser) groupMany(params []param) {
+	size := 1 << bits.Len(uint(2*len(params)))
+	if cap(p.groups) < size {
+		p.groups = make([]int32, size)
+	}
+	table := p.groups[:size]
+	clear(table)
+	for i := range params {
+		slot := maphash.Bytes(seed, params[i].name) & uint64(size-1)
+		for table[slot] != 0 && !bytes.Equal(params[table[slot]-1].name, params[i].name) {
+			slot = (slot + 1) & uint64(size-1)
+		}
+		if table[slot] == 0 {
+			table[slot] = int32(i + 1)
+			continue
+		}
+		link(params, int(table[slot]-1), i)
+	}
+}
+
+// link appends param i to the group that begins at first.
+func link(params []param, first, i int) {
+	head := &params[first]
+	params[max(first, int(head.last))].next = int32(i)
+	head.last = int32(i)
+	params[i].repeat = true
+}
+
+// AppendParams appends the params as a JSON object and returns the extended dst:
+// names in the order in which they first occur, the value of each a string, or
+// an array of strings in order where the name occurs more than once. It is {} if
+// there are none.
+func (r *Result) AppendParams(dst []byte) []byte {
+	dst = append(dst, '{')
+	comma := false
+	for i := range r.params {
+		head := &r.params[i]
+		if head.repeat {
+			continue
+		}
+		if comma {
+			dst = append(dst, ',')
+		}
+		comma = true
+		dst = appendString(dst, head.name)
+		dst = append(dst, ':')
+		if head.next == 0 {
+			dst = appendString(dst, head.value)
+			continue
+		}
+		dst = append(dst, '[')
+		dst = appendString(dst, head.value)
+		for j := head.next; j != 0; j = r.params[j].next {
+			dst = append(dst, ',')
+			dst = appendString(dst, r.params[j].value)
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// appendString appends s, which is valid UTF-8, as a JSON string.
+func appendString(dst, s []byte) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i := 0; i < len(s); {
+		// Fast path: eight bytes at a time that need no escape. The high bit
+		// of each byte of the mask says that the byte is ", \ or below 0x20.
+		if len(s)-i >= 8 {
+			x := binary.LittleEndian.Uint64(s[i:])
+			mask := (((x ^ '"'*eachByte) - eachByte) |
+				((x ^ '\\'*eachByte) - eachByte) |
+				(x - ' '*eachByte)) & ^x & highBits
+			if mask == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(mask) / 8
+		}
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, s[from:i]...)
+			dst = append(dst, '\\', c)
+			from = i + 1
+		case c < ' ':
+			const hex = "0123456789abcdef"
+			dst = append(dst, s[from:i]...)
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			from = i + 1
+		}
+		i++
+	}
+	dst = append(dst, s[from:]...)
+	return append(dst, '"')
+}
