@@ -251,8 +251,8 @@ func (g *Generator) appendExtras(q *query, s *style, p *person) {
 	if r.chance(0.3) {
 		q.number("tz", -720+60*r.intn(25))
 	}
-	if r.chance(0.2) {
-		q.number("ts", int(g.eventNanos/1_000_000))
+	if r.chance(0.2) && q.name("ts") {
+		q.b = strconv.AppendInt(q.b, g.eventNanos/1_000_000, 10)
 	}
 	if r.chance(0.03) {
 		q.pair("gclid=CjwKCAiA" + tokens[r.intn(len(tokens))])
