@@ -1,0 +1,160 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"pixelbeam/schemas"
+)
+
+func init() {
+	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&bigQueryFn{})
+}
+
+// maxRequestBytes bounds the rows of one AppendRows request, framing included.
+// The service takes 10 MB a request; the writer schema and gRPC add some
+// kilobytes to the rows, and 9 MB is what we promise to stay under.
+const maxRequestBytes = 8_900_000
+
+// BigQueryConfig says where and how rows are written to BigQuery.
+type BigQueryConfig struct {
+	// Project, Dataset and Table name the destination; required. Table is one of
+	// schemas.Tables, which also gives the message of the rows.
+	Project, Dataset, Table string
+	// Endpoint is the Storage Write API's gRPC endpoint: empty for the public
+	// one; http://HOST:PORT for plaintext without credentials, which HOST:PORT
+	// also means on loopback; else TLS and default credentials.
+	Endpoint string
+	// MaxBatchBytes is how many bytes of rows are collected for one request, 1 to
+	// 8,900,000; default 4 MiB. Larger batches cost fewer requests; smaller ones
+	// overlap better with the making of rows. A row above it goes alone.
+	MaxBatchBytes int
+	// FlushMillis is how many milliseconds a row may wait for its batch while
+	// others come in; default 1,000. Whatever waits is sent at the end of the
+	// bundle.
+	FlushMillis int
+	// MaxInFlight is how many requests of one bundle may await acknowledgement;
+	// default 4. It bounds memory: MaxInFlight x MaxBatchBytes a bundle.
+	MaxInFlight int
+	// AckTimeout is how long to wait for one acknowledgement before the stream
+	// counts as broken; default 2 minutes.
+	AckTimeout time.Duration
+	// RetryTimeout is how long a request is retried from its first failure
+	// before the bundle fails; default 5 minutes.
+	RetryTimeout time.Duration
+}
+
+func (c BigQueryConfig) withDefaults() BigQueryConfig {
+	if c.MaxBatchBytes == 0 {
+		c.MaxBatchBytes = 4 << 20
+	}
+	if c.FlushMillis == 0 {
+		c.FlushMillis = 1000
+	}
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 4
+	}
+	if c.AckTimeout == 0 {
+		c.AckTimeout = 2 * time.Minute
+	}
+	if c.RetryTimeout == 0 {
+		c.RetryTimeout = 5 * time.Minute
+	}
+	return c
+}
+
+// Validate returns all that is wrong with the configuration, joined.
+func (c BigQueryConfig) Validate() error {
+	var errs []error
+	for _, field := range []struct{ name, value string }{
+		{"Project", c.Project}, {"Dataset", c.Dataset}, {"Table", c.Table},
+	} {
+		if field.value == "" {
+			errs = append(errs, fmt.Errorf("bigquery sink: %s is required", field.name))
+		}
+	}
+	if c.Table != "" {
+		if _, err := tableDescriptor(c.Table); err != nil {
+			errs = append(errs, fmt.Errorf("bigquery sink: %w", err))
+		}
+	}
+	if _, err := parseEndpoint(c.Endpoint); err != nil {
+		errs = append(errs, fmt.Errorf("bigquery sink: %w", err))
+	}
+	if c.MaxBatchBytes < 0 || c.MaxBatchBytes > maxRequestBytes {
+		errs = append(errs, fmt.Errorf("bigquery sink: MaxBatchBytes %d: want 1 to %d, or 0 for the default", c.MaxBatchBytes, maxRequestBytes))
+	}
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"FlushMillis", int64(c.FlushMillis)}, {"MaxInFlight", int64(c.MaxInFlight)},
+		{"AckTimeout", int64(c.AckTimeout)}, {"RetryTimeout", int64(c.RetryTimeout)},
+	} {
+		if field.value < 0 {
+			errs = append(errs, fmt.Errorf("bigquery sink: %s is negative", field.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// BigQuery writes a PCollection<schemas.Row> of wire-format messages of
+// cfg.Table to that table, by the default stream of the Storage Write API: at
+// least once, visible on acknowledgement. It returns the rows that the service
+// refused, as PCollection<schemas.Row> of RejectedEntry messages: reason
+// row_refused or row_too_large, stage bigquery, the service's message in detail,
+// and as payload the row's Origin, or its Data where it has none.
+//
+// BigQuery panics if cfg does not pass Validate.
+//
+// Sources: https://cloud.google.com/bigquery/docs/write-api and
+// https://cloud.google.com/bigquery/quotas#write-api-limits.
+func BigQuery(s beam.Scope, rows beam.PCollection, cfg BigQueryConfig) (refused beam.PCollection) {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	s = s.Scope("BigQuery")
+	return beam.ParDo(s, &bigQueryFn{Config: cfg.withDefaults()}, rows)
+}
+
+// bigQueryFn collects the rows of a bundle into requests and settles them all
+// before the bundle ends.
+type bigQueryFn struct {
+	Config BigQueryConfig
+
+	table    *sharedTable // made in Setup, shared by the process
+	appender *appender    // of the bundle
+}
+
+func (f *bigQueryFn) Setup() error {
+	c := f.Config
+	table, err := acquireTable(tableKey{Endpoint: c.Endpoint, Project: c.Project, Dataset: c.Dataset, Table: c.Table})
+	f.table = table
+	return err
+}
+
+func (f *bigQueryFn) Teardown() {
+	if f.table != nil {
+		f.table.release()
+		f.table = nil
+	}
+}
+
+// StartBundle drops what a failed bundle may have left.
+func (f *bigQueryFn) StartBundle(context.Context, func(schemas.Row)) error {
+	f.appender = newAppender(f.table, f.Config)
+	return nil
+}
+
+func (f *bigQueryFn) ProcessElement(ctx context.Context, row schemas.Row, emit func(schemas.Row)) error {
+	return f.appender.add(ctx, row, emit)
+}
+
+func (f *bigQueryFn) FinishBundle(ctx context.Context, emit func(schemas.Row)) error {
+	return f.appender.finish(ctx, emit)
+}

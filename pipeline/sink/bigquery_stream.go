@@ -1,0 +1,201 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"cloud.google.com/go/bigquery/storage/managedwriter"
+	"cloud.google.com/go/bigquery/storage/managedwriter/adapt"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"pixelbeam/schemas"
+)
+
+// openTimeout bounds one attempt to open a stream or to hand it a request. The
+// library retries inside both without a bound; past it we open anew.
+const openTimeout = 15 * time.Second
+
+// tableKey identifies a destination.
+type tableKey struct{ Endpoint, Project, Dataset, Table string }
+
+func (k tableKey) String() string { return k.Project + "." + k.Dataset + "." + k.Table }
+
+// sharedTable is a process's one connection to the default stream of a table,
+// shared by all bundles: the service wants few streams with much on each.
+type sharedTable struct {
+	key        tableKey
+	descriptor *descriptorpb.DescriptorProto
+	refs       int // guarded by sharedTables.mu
+
+	gate    chan struct{} // holds one token while current is looked at or made
+	current *connection
+}
+
+var sharedTables = struct {
+	mu  sync.Mutex
+	all map[tableKey]*sharedTable
+}{all: map[tableKey]*sharedTable{}}
+
+// acquireTable returns the process's shared table, to be released once. Beam's
+// Go harness never calls Teardown, so in practice it lives as long as the
+// process.
+func acquireTable(key tableKey) (*sharedTable, error) {
+	sharedTables.mu.Lock()
+	defer sharedTables.mu.Unlock()
+	t, ok := sharedTables.all[key]
+	if !ok {
+		descriptor, err := tableDescriptor(key.Table)
+		if err != nil {
+			return nil, err
+		}
+		t = &sharedTable{key: key, descriptor: descriptor, gate: make(chan struct{}, 1)}
+		sharedTables.all[key] = t
+	}
+	t.refs++
+	return t, nil
+}
+
+func (t *sharedTable) release() {
+	sharedTables.mu.Lock()
+	defer sharedTables.mu.Unlock()
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	delete(sharedTables.all, t.key)
+	t.discard(t.current)
+}
+
+// tableDescriptor returns the writer schema of a table's rows.
+func tableDescriptor(table string) (*descriptorpb.DescriptorProto, error) {
+	t, ok := schemas.LookupTable(table)
+	if !ok {
+		return nil, fmt.Errorf("no table %q in the schemas", table)
+	}
+	message, err := tableMessage(t)
+	if err != nil {
+		return nil, err
+	}
+	descriptor, err := adapt.NormalizeDescriptor(message)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", table, err)
+	}
+	return descriptor, nil
+}
+
+// tableMessage returns the descriptor of the message of a table's rows.
+func tableMessage(t schemas.Table) (protoreflect.MessageDescriptor, error) {
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(t.Message))
+	if err != nil {
+		return nil, fmt.Errorf("table %s: message %s: %w", t.Name, t.Message, err)
+	}
+	message, ok := found.(protoreflect.MessageDescriptor)
+	if !ok {
+		return nil, fmt.Errorf("table %s: %s is not a message", t.Name, t.Message)
+	}
+	return message, nil
+}
+
+// connection is one open append stream with a client of its own: only ending the
+// client's context ends the library's internal retries.
+type connection struct {
+	*managedwriter.ManagedStream
+	client *managedwriter.Client
+	cancel context.CancelFunc
+}
+
+// connect returns the open connection, opening one if there is none.
+func (t *sharedTable) connect(ctx context.Context) (*connection, error) {
+	select {
+	case t.gate <- struct{}{}:
+		defer func() { <-t.gate }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if t.current == nil {
+		c, err := t.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.current = c
+	}
+	return t.current, nil
+}
+
+// discard closes a broken connection, unless another bundle has done so. What is
+// in flight on it fails.
+func (t *sharedTable) discard(c *connection) {
+	if c == nil {
+		return
+	}
+	t.gate <- struct{}{}
+	mine := t.current == c
+	if mine {
+		t.current = nil
+	}
+	<-t.gate
+	if mine {
+		c.cancel()
+		go func() {
+			// Both only report that the stream is over, which is what we want.
+			_ = c.ManagedStream.Close()
+			_ = c.client.Close()
+		}()
+	}
+}
+
+func (t *sharedTable) open(ctx context.Context) (*connection, error) {
+	options, err := writeOptions(t.key.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	// The connection outlives the bundle that opens it; only opening is bound to
+	// the bundle's context.
+	life, cancel := context.WithCancel(context.Background())
+	opened := context.AfterFunc(ctx, cancel)
+	client, err := managedwriter.NewClient(life, t.key.Project, options...)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("bigquery client: %w", err)
+	}
+	stream, err := client.NewManagedStream(life,
+		managedwriter.WithDestinationTable(managedwriter.TableParentFromParts(t.key.Project, t.key.Dataset, t.key.Table)),
+		managedwriter.WithType(managedwriter.DefaultStream),
+		managedwriter.WithSchemaDescriptor(t.descriptor),
+		// Flow control is ours; the library's leaks a slot on every failed open.
+		managedwriter.WithMaxInflightRequests(0),
+		managedwriter.WithTraceID("pixelbeam"),
+	)
+	if err == nil && !opened() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		cancel()
+		_ = client.Close()
+		return nil, err
+	}
+	return &connection{ManagedStream: stream, client: client, cancel: cancel}, nil
+}
+
+func writeOptions(address string) ([]option.ClientOption, error) {
+	e, err := parseEndpoint(address)
+	if err != nil {
+		return nil, err
+	}
+	options := []option.ClientOption{option.WithGRPCConnectionPool(1)}
+	if e.Address != "" {
+		options = append(options, option.WithEndpoint(e.Address))
+	}
+	if e.Plain {
+		options = append(options,
+			option.WithoutAuthentication(),
+			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	}
+	return options, nil
+}
