@@ -119,19 +119,33 @@ func appendString(dst, s []byte) []byte {
 			}
 			i += bits.TrailingZeros64(mask) / 8
 		}
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
+		if c := s[i]; c == '"' || c == '\\' || c < ' ' {
 			dst = append(dst, s[from:i]...)
-			dst = append(dst, '\\', c)
-			from = i + 1
-		case c < ' ':
-			const hex = "0123456789abcdef"
-			dst = append(dst, s[from:i]...)
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			dst = appendEscape(dst, c)
 			from = i + 1
 		}
 		i++
 	}
 	dst = append(dst, s[from:]...)
 	return append(dst, '"')
+}
+
+// appendEscape appends the shortest escape of a byte that needs one.
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\b':
+		return append(dst, '\\', 'b')
+	case '\f':
+		return append(dst, '\\', 'f')
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 }
