@@ -1,0 +1,189 @@
+package useragent
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// A Parser applies one set of rules. It is safe for concurrent use.
+type Parser struct {
+	version string
+	rules   []*rule  // one list after the other
+	bounds  [6]int   // where each list starts, and the end
+	kinds   []string // position in listCrawlers -> kind
+	types   []string // position in listDeviceTypes -> device type
+	filter  *prefilter
+	pool    sync.Pool // *workspace
+}
+
+// The lists of Parser.rules.
+const (
+	listBrowsers = iota
+	listSystems
+	listDevices
+	listCrawlers
+	listDeviceTypes
+)
+
+type workspace struct {
+	scratch *scratch
+	machine machine
+}
+
+// Default returns the parser of the embedded rules. They are prepared at the
+// first call, once in a process.
+func Default() *Parser { return defaultParser() }
+
+var defaultParser = sync.OnceValue(func() *Parser {
+	p, err := newParser(RulesVersion(), embeddedRules)
+	if err != nil {
+		panic(err) // the tests have read the same bytes
+	}
+	return p
+})
+
+// New returns a parser of rules in the form of uap-core's regexes.yaml, in
+// place of the embedded ones. The crawler lists stay those of the package.
+//
+// The error joins all faults and names section and position of each rule. A
+// rule is refused if its regex is none to Go's regexp package, which has
+// neither look-around nor back references; uap-core uses neither.
+func New(regexesYAML []byte) (*Parser, error) {
+	sum := sha256.Sum256(regexesYAML)
+	return newParser(fmt.Sprintf("sha256:%x", sum[:8]), regexesYAML)
+}
+
+func newParser(version string, regexesYAML []byte) (*Parser, error) {
+	browsers, systems, devices, err := loadRules(regexesYAML)
+	if err != nil {
+		return nil, err
+	}
+	crawlers, kinds, err := loadCrawlers()
+	if err != nil {
+		return nil, err
+	}
+	deviceTypes, types, err := loadDeviceTypes()
+	if err != nil {
+		return nil, err
+	}
+	p := &Parser{version: version, kinds: kinds, types: types}
+	for i, list := range [][]*rule{browsers, systems, devices, crawlers, deviceTypes} {
+		p.rules = append(p.rules, list...)
+		p.bounds[i+1] = len(p.rules)
+	}
+	p.filter = newPrefilter(p.rules)
+	p.pool.New = func() any { return &workspace{scratch: p.filter.newScratch()} }
+	return p, nil
+}
+
+// RulesVersion names the parser's rules: as the function RulesVersion for the
+// embedded ones, "sha256:" and 16 hex digits of their hash for others.
+func (p *Parser) RulesVersion() string { return p.version }
+
+// Parse returns what an agent says about itself. The strings may share memory
+// with ua. An empty agent is an unknown device.
+//
+// In each of uap-core's three lists the first rule that matches decides. A
+// rule whose family comes out empty does not count as a match; the
+// specification is silent on it, uap-go does the same. Any string is accepted,
+// UTF-8 or not; time grows with its length.
+func (p *Parser) Parse(ua string) Client {
+	if ua == "" {
+		return Client{DeviceType: DeviceUnknown}
+	}
+	w := p.pool.Get().(*workspace)
+	defer p.pool.Put(w)
+	ascii := isASCII(ua)
+	p.filter.scan(ua, ascii, w.scratch)
+
+	browser := p.first(listBrowsers, ua, ascii, w)
+	system := p.first(listSystems, ua, ascii, w)
+	device := p.first(listDevices, ua, ascii, w)
+	for i, v := range device {
+		device[i] = strings.TrimSpace(v)
+	}
+	return Client{
+		Browser:        browser[0],
+		BrowserVersion: joinVersion(browser[1:]),
+		OS:             system[0],
+		OSVersion:      joinVersion(system[1:]),
+		DeviceType:     p.deviceType(ua, ascii, system[0], device[0], w),
+		DeviceBrand:    device[1],
+		DeviceModel:    device[2],
+	}
+}
+
+// first returns the values of the first rule of a list that matches and gives
+// a family; none if there is no such rule or the family is "Other".
+func (p *Parser) first(list int, ua string, ascii bool, w *workspace) (values [4]string) {
+	for n := p.candidate(p.bounds[list], list, w); n >= 0; n = p.candidate(n+1, list, w) {
+		r := p.rules[n]
+		captures := r.match(ua, ascii, &w.machine)
+		if captures == nil {
+			continue
+		}
+		for i := range values {
+			values[i] = r.values[i].expand(ua, captures)
+		}
+		if list == listDevices {
+			values[0] = strings.TrimSpace(values[0])
+		}
+		if values[0] != "" {
+			break
+		}
+	}
+	if values[0] == "" || values[0] == "Other" {
+		return [4]string{}
+	}
+	return values
+}
+
+// candidate returns the next rule of a list, from n on, that is worth trying,
+// or -1.
+func (p *Parser) candidate(n, list int, w *workspace) int {
+	end := p.bounds[list+1]
+	for n = w.scratch.candidates.next(n, end); n < end; n = w.scratch.candidates.next(n+1, end) {
+		if p.filter.possible(uint32(n), w.scratch) {
+			return n
+		}
+	}
+	return -1
+}
+
+// match returns the captures of the leftmost match, nil if there is none. They
+// are valid until the next call with the same machine.
+func (r *rule) match(ua string, ascii bool, m *machine) []int {
+	if ascii && r.prog != nil {
+		captures, result := r.prog.match(ua, m)
+		if result != undecided {
+			return captures
+		}
+	}
+	return r.regexp().FindStringSubmatchIndex(ua)
+}
+
+func joinVersion(parts []string) string {
+	var version string
+	for _, part := range parts {
+		switch {
+		case part == "":
+		case version == "":
+			version = part
+		default:
+			version += "." + part
+		}
+	}
+	return version
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

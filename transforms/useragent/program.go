@@ -1,0 +1,316 @@
+package useragent
+
+import (
+	"regexp/syntax"
+	"unicode/utf8"
+)
+
+// A program is a regular expression prepared for the backtracker, for text
+// that is wholly ASCII.
+type program struct {
+	code     []inst
+	captures int     // length of the captures of a match, as in package regexp
+	anchored bool    // matches at the start of the text only
+	prefix   string  // every match starts so; at least two bytes, or ""
+	first    charSet // every match starts with one of these ...
+	anywhere bool    // ... unless this is set
+}
+
+type opcode uint8
+
+const (
+	opText    opcode = iota // text
+	opFold                  // text, in any case; text is lower case
+	opSet                   // one character of set
+	opGreedy                // min to max characters of set, as many as possible
+	opLazy                  // min to max characters of set, as few as possible
+	opSplit                 // go on with the next instruction, else at x
+	opJump                  // go on at x
+	opSave                  // the position is capture x
+	opBegin                 // start of text
+	opEnd                   // end of text
+	opWord                  // word boundary
+	opNotWord               // no word boundary
+	opMatch
+)
+
+type inst struct {
+	op   opcode
+	x    int32
+	text string
+	set  charSet
+	// opGreedy: what follows starts with this byte, if it is not 0.
+	follow   byte
+	min, max int32 // max is -1 for no limit
+}
+
+// A charSet is a set of ASCII characters.
+type charSet [2]uint64
+
+func (s *charSet) add(c byte)      { s[c>>6] |= 1 << (c & 63) }
+func (s *charSet) has(c byte) bool { return s[c>>6&1]>>(c&63)&1 != 0 }
+func (s *charSet) union(t charSet) { s[0] |= t[0]; s[1] |= t[1] }
+
+var allChars = charSet{^uint64(0), ^uint64(0)}
+
+// maxProgram bounds the length of a program, for expressions such as
+// (x{100}){100}.
+const maxProgram = 1000
+
+// compile returns nil for an expression that the backtracker does not take:
+// it is then left to package regexp.
+func compile(tree *syntax.Regexp) *program {
+	c := compiler{}
+	if !c.emit(tree) || len(c.code) >= maxProgram {
+		return nil
+	}
+	c.add(inst{op: opMatch})
+	p := &program{code: c.code, captures: 2 * (tree.MaxCap() + 1)}
+	first, nullable := firstChars(tree)
+	p.first, p.anywhere = first, nullable
+	for i := range p.code {
+		if p.code[i].op == opGreedy {
+			if in := p.after(i + 1); in.op == opText {
+				p.code[i].follow = in.text[0]
+			}
+		}
+	}
+	switch in := p.after(0); {
+	case in.op == opBegin:
+		p.anchored = true
+	case in.op == opText && len(in.text) > 1:
+		p.prefix = in.text
+	}
+	return p
+}
+
+// after returns the first instruction from pc on that looks at the text.
+func (p *program) after(pc int) *inst {
+	for {
+		switch in := &p.code[pc]; in.op {
+		case opSave:
+			pc++
+		case opJump:
+			pc = int(in.x)
+		default:
+			return in
+		}
+	}
+}
+
+type compiler struct{ code []inst }
+
+func (c *compiler) add(in inst) (pc int) {
+	c.code = append(c.code, in)
+	return len(c.code) - 1
+}
+
+func (c *compiler) here() int32 { return int32(len(c.code)) }
+
+func (c *compiler) emit(re *syntax.Regexp) bool {
+	if len(c.code) >= maxProgram {
+		return false
+	}
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 {
+			c.add(inst{op: opFold, text: lowerASCII(string(re.Rune))})
+		} else {
+			c.add(inst{op: opText, text: string(re.Rune)})
+		}
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		set, _ := oneChar(re)
+		c.add(inst{op: opSet, set: set})
+	case syntax.OpBeginText:
+		c.add(inst{op: opBegin})
+	case syntax.OpEndText:
+		c.add(inst{op: opEnd})
+	case syntax.OpWordBoundary:
+		c.add(inst{op: opWord})
+	case syntax.OpNoWordBoundary:
+		c.add(inst{op: opNotWord})
+	case syntax.OpCapture:
+		c.add(inst{op: opSave, x: int32(2 * re.Cap)})
+		if !c.emit(re.Sub[0]) {
+			return false
+		}
+		c.add(inst{op: opSave, x: int32(2*re.Cap + 1)})
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			if !c.emit(sub) {
+				return false
+			}
+		}
+	case syntax.OpAlternate:
+		return c.alternate(re.Sub)
+	case syntax.OpStar:
+		return c.repeat(re, 0, -1)
+	case syntax.OpPlus:
+		return c.repeat(re, 1, -1)
+	case syntax.OpQuest:
+		return c.repeat(re, 0, 1)
+	case syntax.OpRepeat:
+		return c.repeat(re, re.Min, re.Max)
+	default:
+		return false // line anchors, never used by the rules
+	}
+	return true
+}
+
+func (c *compiler) alternate(subs []*syntax.Regexp) bool {
+	var jumps []int
+	for i, sub := range subs {
+		if i == len(subs)-1 {
+			if !c.emit(sub) {
+				return false
+			}
+			break
+		}
+		split := c.split(sub)
+		if !c.emit(sub) {
+			return false
+		}
+		jumps = append(jumps, c.add(inst{op: opJump}))
+		c.code[split].x = c.here()
+	}
+	for _, pc := range jumps {
+		c.code[pc].x = c.here()
+	}
+	return true
+}
+
+// split starts a part that is tried before what its x will point to.
+func (c *compiler) split(part *syntax.Regexp) (pc int) {
+	set, nullable := firstChars(part)
+	if nullable {
+		set = allChars
+	}
+	in := inst{op: opSplit, set: set}
+	if nullable {
+		in.min = 1 // the part may match at the end of the text
+	}
+	return c.add(in)
+}
+
+func (c *compiler) repeat(re *syntax.Regexp, low, high int) bool {
+	sub, lazy := re.Sub[0], re.Flags&syntax.NonGreedy != 0
+	if set, ok := oneChar(sub); ok {
+		op := opGreedy
+		if lazy {
+			op = opLazy
+		}
+		c.add(inst{op: op, set: set, min: int32(low), max: int32(high)})
+		return true
+	}
+	if lazy {
+		return false
+	}
+	for range low {
+		if !c.emit(sub) {
+			return false
+		}
+	}
+	if high < 0 {
+		// A loop whose body may match nothing needs care that no rule pays for.
+		if _, nullable := firstChars(sub); nullable {
+			return false
+		}
+		split := c.split(sub)
+		if !c.emit(sub) {
+			return false
+		}
+		c.add(inst{op: opJump, x: int32(split)})
+		c.code[split].x = c.here()
+		return true
+	}
+	// x{0,2} is (x(x)?)?: all exits lead to the same place.
+	var splits []int
+	for range high - low {
+		splits = append(splits, c.split(sub))
+		if !c.emit(sub) {
+			return false
+		}
+	}
+	for _, pc := range splits {
+		c.code[pc].x = c.here()
+	}
+	return true
+}
+
+// oneChar returns the set of an expression that matches exactly one
+// character.
+func oneChar(re *syntax.Regexp) (set charSet, ok bool) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if len(re.Rune) != 1 {
+			return set, false
+		}
+		return literalChar(re), true
+	case syntax.OpCharClass:
+		for i := 0; i < len(re.Rune); i += 2 {
+			for r := re.Rune[i]; r <= re.Rune[i+1] && r < utf8.RuneSelf; r++ {
+				set.add(byte(r))
+			}
+		}
+		return set, true
+	case syntax.OpAnyChar:
+		return allChars, true
+	case syntax.OpAnyCharNotNL:
+		set = allChars
+		set[0] &^= 1 << '\n'
+		return set, true
+	}
+	return set, false
+}
+
+// literalChar returns the set of a literal's first character.
+func literalChar(re *syntax.Regexp) (set charSet) {
+	r := re.Rune[0]
+	if r >= utf8.RuneSelf {
+		return set
+	}
+	set.add(byte(r))
+	if letter := byte(r) | 0x20; re.Flags&syntax.FoldCase != 0 && 'a' <= letter && letter <= 'z' {
+		set.add(letter)
+		set.add(letter &^ 0x20)
+	}
+	return set
+}
+
+// firstChars returns the characters that a match of re can start with, and
+// whether re can match without consuming any.
+func firstChars(re *syntax.Regexp) (set charSet, nullable bool) {
+	if set, ok := oneChar(re); ok {
+		return set, false
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		return literalChar(re), false
+	case syntax.OpCapture, syntax.OpPlus:
+		return firstChars(re.Sub[0])
+	case syntax.OpStar, syntax.OpQuest:
+		set, _ = firstChars(re.Sub[0])
+		return set, true
+	case syntax.OpRepeat:
+		set, nullable = firstChars(re.Sub[0])
+		return set, nullable || re.Min == 0
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			s, n := firstChars(sub)
+			set.union(s)
+			if !n {
+				return set, false
+			}
+		}
+		return set, true
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			s, n := firstChars(sub)
+			set.union(s)
+			nullable = nullable || n
+		}
+		return set, nullable
+	}
+	return set, true // an empty match or an assertion
+}
