@@ -1,8 +1,10 @@
 package pixelurl
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -58,13 +60,16 @@ func valueEnd(query []byte, i int, separator byte) (end int, coded bool) {
 			}
 			i += bits.TrailingZeros64(mask) / 8
 		} else if i >= len(query) {
-			return i, coded
+			return i, false
 		}
-		switch c := query[i]; {
-		case c == separator:
-			return i, coded
-		case c == '%' || c == '+' || c >= utf8.RuneSelf:
-			coded = true
+		if query[i] == separator {
+			return i, false
+		}
+		if c := query[i]; c == '%' || c == '+' || c >= utf8.RuneSelf {
+			if n := bytes.IndexByte(query[i:], separator); n >= 0 {
+				return i + n, true
+			}
+			return len(query), true
 		}
 		i++
 	}
@@ -76,23 +81,27 @@ func valueEnd(query []byte, i int, separator byte) (end int, coded bool) {
 func appendDecoded(dst, s []byte) ([]byte, Lint) {
 	var lint Lint
 	from := len(dst)
+	dst = slices.Grow(dst, len(s))
+	out := dst[from : from+len(s)]
+	n := 0
 	var all byte // all bytes, or-ed
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && n < len(out); i++ {
 		c := s[i]
-		switch c {
-		case '+':
-			c = ' '
-		case '%':
+		if c == '%' {
 			if b, ok := unescape(s[i:]); ok {
 				c = b
 				i += 2
 			} else {
 				lint |= BadEscape
 			}
+		} else if c == '+' {
+			c = ' '
 		}
 		all |= c
-		dst = append(dst, c)
+		out[n] = c
+		n++
 	}
+	dst = dst[:from+n]
 	if all >= utf8.RuneSelf && !utf8.Valid(dst[from:]) {
 		dst = repairUTF8(dst, from)
 		lint |= BadUTF8

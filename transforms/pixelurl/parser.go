@@ -84,7 +84,8 @@ var inName = func() (t [256]bool) {
 // canonical name beats aliases, and among equals the first wins, leaving aside
 // empty values and macros. The other pairs go to params.
 func (p *Parser) Parse(query []byte, r *Result) {
-	*r = Result{params: r.params[:0]}
+	params := r.params[:0]
+	*r = Result{}
 	p.scratch = p.scratch[:0]
 	p.chosen = [numMeanings]choice{}
 	separator := byte('&')
@@ -123,7 +124,7 @@ func (p *Parser) Parse(query []byte, r *Result) {
 				macro = isMacro(value)
 			}
 		}
-		r.params = append(r.params, param{name: name, value: value})
+		params = append(params, param{name: name, value: value})
 		if macro {
 			r.Lint |= UnexpandedMacro
 		}
@@ -135,12 +136,13 @@ func (p *Parser) Parse(query []byte, r *Result) {
 			noSize = true
 		}
 		if c := &p.chosen[b.meaning]; !macro && (c.pair == 0 || b.canonical && !c.canonical) {
-			*c = choice{int32(len(r.params)), b.canonical}
+			*c = choice{int32(len(params)), b.canonical}
 		}
 	}
 	if noSize {
 		p.chosen[size] = choice{}
 	}
+	r.params = params
 	p.settle(r)
 	p.group(r)
 }
