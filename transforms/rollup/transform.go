@@ -1,0 +1,63 @@
+package rollup
+
+import (
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"pixelbeam/schemas"
+	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/impression"
+)
+
+func init() {
+	register.DoFn2x0[impression.Record, func(beam.EventTime, int64, []byte)](&packCountsFn{})
+	register.DoFn2x1[distinct.Restatement, func(schemas.Row), error](&countRowsFn{})
+	register.Emitter1[schemas.Row]()
+}
+
+// Options of Counts.
+type Options struct {
+	// Shards is how many parts a window is counted in, at least 1.
+	Shards int
+	distinct.Options
+}
+
+// Counts turns a PCollection<impression.Record> into a PCollection<schemas.Row>
+// of pixelbeam.v1.ImpressionCount: absolute counts of each one-minute window,
+// restated when entries come late. See distinct.Restate for when.
+func Counts(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
+	s = s.Scope("rollup.Counts")
+	packed := beam.ParDo(s, &packCountsFn{Shards: opts.Shards}, records)
+	return beam.ParDo(s, &countRowsFn{}, distinct.Restate(s, packed, opts.Options))
+}
+
+// packCountsFn packs the records of a bundle by shard and window.
+type packCountsFn struct {
+	Shards int
+
+	packer distinct.Packer
+	key    []byte
+}
+
+func (fn *packCountsFn) ProcessElement(r impression.Record, emit func(beam.EventTime, int64, []byte)) {
+	fn.key = appendKey(fn.key[:0], &r)
+	fn.packer.Add(shard(&r, fn.Shards), fn.key, r.ID(), r.EventTime, nil, emit)
+}
+
+func (fn *packCountsFn) FinishBundle(emit func(beam.EventTime, int64, []byte)) {
+	fn.packer.Flush(emit)
+}
+
+// countRowsFn makes one row of every group that was restated.
+type countRowsFn struct{}
+
+func (fn *countRowsFn) ProcessElement(r distinct.Restatement, emit func(schemas.Row)) error {
+	for i := range r.Groups {
+		row, err := appendRow(nil, &r, &r.Groups[i])
+		if err != nil {
+			return err
+		}
+		emit(schemas.Row{Data: row, ReceiveTime: r.WindowEnd})
+	}
+	return nil
+}
