@@ -248,20 +248,24 @@ func hex4(s []byte) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
 	}
-	var r rune
-	for _, c := range s[2:6] {
-		switch {
-		case isDigit(c):
-			c -= '0'
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
+	a, b, c, d := unhex[s[2]], unhex[s[3]], unhex[s[4]], unhex[s[5]]
+	return rune(a)<<12 | rune(b)<<8 | rune(c)<<4 | rune(d), a|b|c|d <= 15
 }
+
+// unhex is the value of a hex digit, 255 for any other byte.
+var unhex = func() (t [256]byte) {
+	for c := range t {
+		switch {
+		case isDigit(byte(c)):
+			t[c] = byte(c) - '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			t[c] = byte(c|0x20) - 'a' + 10
+		default:
+			t[c] = 255
+		}
+	}
+	return t
+}()
 
 // appendUnescaped appends the text of a string that scanString accepted.
 func appendUnescaped(dst, s []byte) []byte {
