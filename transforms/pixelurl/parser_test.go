@@ -79,6 +79,8 @@ func TestParse(t *testing.T) {
 		{"one U+FFFD for each maximal part", "cb=1&a=%E2%82&b=%F0%9F%98x&c=%ED%A0%80&d=%C0%AF&g=%F4%90%80%80&f=%E2%82%AC%E2%28",
 			answer{nil, nil, "{\"a\":\"\uFFFD\",\"b\":\"\uFFFDx\",\"c\":\"\uFFFD\uFFFD\uFFFD\",\"d\":\"\uFFFD\uFFFD\"," +
 				"\"g\":\"\uFFFD\uFFFD\uFFFD\uFFFD\",\"f\":\"€\uFFFD(\"}", []string{"bad_utf8"}}},
+		{"overlong UTF-8", "cb=1&a=%E0%80%AF&b=%F0%80%80%AF&c=%E0%A0&d=%F0%90%80",
+			answer{nil, nil, "{\"a\":\"\uFFFD\uFFFD\uFFFD\",\"b\":\"\uFFFD\uFFFD\uFFFD\uFFFD\",\"c\":\"\uFFFD\",\"d\":\"\uFFFD\"}", []string{"bad_utf8"}}},
 		{"U+FFFD itself is no fault", "cb=1&x=%EF%BF%BD", answer{nil, nil, "{\"x\":\"\uFFFD\"}", nil}},
 		{"byte order mark stays", "cb=1&x=%EF%BB%BFa", answer{nil, nil, "{\"x\":\"\uFEFFa\"}", nil}},
 
@@ -97,6 +99,7 @@ func TestParse(t *testing.T) {
 		{"a repeat that is typed is no repeat there", "cb=1&cid=1&cid=2", answer{values{"campaign_id": "1"}, nil, `{"cid":"2"}`, nil}},
 		{"JSON is escaped", "cb=1&a%22%5C%0A%00=b%22%5C%0A%1f%7f0123456789%22</script>",
 			answer{nil, nil, `{"a\"\\\n\u0000":"b\"\\\n\u001f` + "\x7f" + `0123456789\"</script>"}`, nil}},
+		{"short escapes of JSON", "cb=1&a=%08%09%0a%0c%0d", answer{nil, nil, `{"a":"\b\t\n\f\r"}`, nil}},
 		{"analytics and click ids stay", "cb=1&utm_campaign=c&gclid=1&dclid=2&gbraid=3&wbraid=4&msclkid=5&fbclid=6&ttclid=7&utm_id=8",
 			answer{nil, nil, `{"utm_campaign":"c","gclid":"1","dclid":"2","gbraid":"3","wbraid":"4","msclkid":"5","fbclid":"6","ttclid":"7","utm_id":"8"}`, nil}},
 		{"ts stays", "cb=1&ts=1714584428", answer{nil, nil, `{"ts":"1714584428"}`, nil}},
