@@ -1,0 +1,135 @@
+package source
+
+import (
+	"context"
+	"time"
+
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
+
+	"pixelbeam/transforms/logentry"
+)
+
+// timestampAttribute is the attribute that the log router gives every message:
+// the entry's timestamp, RFC 3339.
+// https://cloud.google.com/logging/docs/export/pubsub
+const timestampAttribute = "logging.googleapis.com/timestamp"
+
+const (
+	// pullSize is the most messages that a pull asks for. The service gives no
+	// more.
+	pullSize = 1000
+	// A response with less than one part in smallPull of the messages asked for
+	// says that the puller is ahead of the publishers. It then lets smallPause
+	// go by, so that a slow stream is not pulled one message at a time.
+	smallPull  = 4
+	smallPause = 25 * time.Millisecond
+	// A server that answers an empty pull sooner than quickEmpty does not wait
+	// for messages itself; the puller pauses up to emptyPause.
+	quickEmpty = 20 * time.Millisecond
+	emptyPause = 250 * time.Millisecond
+)
+
+// pull is one puller. It pulls until the reader is stopped.
+func (r *reader) pull(i int) {
+	defer r.pullerDone()
+	var wait backoff
+	pause := time.Duration(0)
+	for {
+		select {
+		case r.slots <- struct{}{}:
+		case <-r.active.Done():
+		}
+		if r.active.Err() != nil {
+			return
+		}
+		begin := time.Now()
+		n, err := r.pullOnce(i)
+		if n == 0 {
+			<-r.slots
+		}
+		if err != nil {
+			switch {
+			case r.active.Err() != nil:
+				return
+			case refused(err) && r.counts.pulls.Load() == 0:
+				r.fail(explain(err, r.cfg))
+				return
+			}
+			r.counts.pullErrors.Add(1)
+			r.warnf("%s: pulling again after: %v", r.cfg.Subscription, err)
+			wait.wait(r.active)
+			continue
+		}
+		wait.reset()
+		switch {
+		case n == 0 && time.Since(begin) < quickEmpty:
+			pause = min(emptyPause, max(smallPause, 2*pause))
+		case n < r.pullMax/smallPull:
+			pause = smallPause
+		default:
+			pause = 0
+		}
+		if pause > 0 {
+			sleep(r.active, pause)
+		}
+	}
+}
+
+// pullOnce queues the messages of one pull and returns their number.
+func (r *reader) pullOnce(i int) (int, error) {
+	ctx, cancel := context.WithTimeout(r.pullCtx, pullTimeout)
+	defer cancel()
+	resp, err := r.client.Pull(ctx, &pubsubpb.PullRequest{Subscription: r.cfg.Subscription, MaxMessages: int32(r.pullMax)})
+	if err != nil {
+		return 0, err
+	}
+	r.counts.pulls.Add(1)
+	b := newBatch(resp.GetReceivedMessages())
+	if len(b.messages) > 0 {
+		r.leases.hold(b)
+		r.counts.read.Add(int64(len(b.messages)))
+	}
+	r.pulled(i, b)
+	return len(b.messages), nil
+}
+
+// newBatch turns the messages of a response into ours, with their event times.
+func newBatch(received []*pubsubpb.ReceivedMessage) *batch {
+	b := &batch{
+		ackIDs:   make([]string, len(received)),
+		messages: make([]logentry.Message, len(received)),
+		times:    make([]beam.EventTime, len(received)),
+	}
+	for i, rm := range received {
+		m := newMessage(rm.GetMessage())
+		b.ackIDs[i] = rm.GetAckId()
+		b.messages[i] = m
+		b.times[i] = eventTime(&m)
+	}
+	b.sample = sampleTimes(b.times)
+	return b
+}
+
+// newMessage turns a Pub/Sub message into ours, which shares its memory.
+func newMessage(m *pubsubpb.PubsubMessage) logentry.Message {
+	out := logentry.Message{
+		Data:      m.GetData(),
+		Timestamp: m.GetAttributes()[timestampAttribute],
+		Origin:    m.GetMessageId(),
+		Offset:    -1,
+	}
+	if t := m.GetPublishTime(); t != nil {
+		out.ReceiveTime = t.AsTime().UnixMicro()
+	}
+	return out
+}
+
+// eventTime returns the time in the message's attribute, else its publish time.
+func eventTime(m *logentry.Message) beam.EventTime {
+	if t, err := time.Parse(time.RFC3339Nano, m.Timestamp); err == nil {
+		return mtime.FromTime(t)
+	}
+	return mtime.FromTime(time.UnixMicro(m.ReceiveTime))
+}

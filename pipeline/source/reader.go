@@ -1,0 +1,394 @@
+package source
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+
+	"pixelbeam/transforms/logentry"
+)
+
+const (
+	// pullGrace is how long pulls under way may go on when the reader stops,
+	// because a cancelled pull leaves its messages leased. Pulls that find
+	// messages are back long before; only idle ones wait.
+	pullGrace = 2 * time.Second
+	// flushLimit is how long a reader that stops waits for the last
+	// acknowledgements.
+	flushLimit = 30 * time.Second
+	// warnInterval is the least time between two warnings of a reader.
+	warnInterval = 10 * time.Second
+)
+
+// batch is the messages of one pull.
+type batch struct {
+	ackIDs   []string
+	messages []logentry.Message // gone once delivered
+	times    []beam.EventTime   // of messages
+	sample   []int64            // of times
+
+	leased time.Time // when the lease began or was extended; guarded by leases
+	acked  bool      // handed over to be acknowledged; guarded by leases
+}
+
+// reader pulls from one subscription, on behalf of one restriction, between
+// and during the bundles of the readPubSubFn that it belongs to. DoFns come and
+// go with bundles, so readers live in a registry of the process.
+//
+// Messages go through it like this: a puller puts a batch into the queue; a
+// bundle takes it out; when the bundle is known to be taken by the runner, the
+// batch is acknowledged. From pull to acknowledgement leases holds it.
+type reader struct {
+	id  string
+	cfg PubSubConfig
+
+	// The reader ends in three steps: it is told to stop, pulls under way are
+	// cancelled, it is closed.
+	active, pullCtx, ctx             context.Context
+	cancelActive, cancelPull, cancel context.CancelFunc
+	stopOnce, closeOnce              sync.Once
+	unwatch                          func() bool // takes it off its runner's context
+
+	counts counts
+	warned atomic.Int64 // Unix nanoseconds of the last warning
+
+	pullMax int            // messages asked for in a pull
+	slots   chan struct{}  // one for each batch that may be pulled or queued
+	wake    chan struct{}  // signals a change to the bundle that waits
+	pulls   sync.WaitGroup // of what fills the queue
+	leasing sync.WaitGroup // of leases
+
+	mu        sync.Mutex
+	client    *pubsub.SubscriptionAdminClient
+	leases    *leases // nil until connected
+	err       error   // why the reader can never work
+	queue     []*batch
+	pullers   []pullState
+	pulling   int // pullers that run, or will once connected
+	bundle    int64
+	delivered []*batch // of bundle, whose outputs the runner may not have taken
+	times     eventTimes
+	watermk   int64
+	reported  totals // to Beam
+	lastEvent int64
+}
+
+// pullState is what a puller's last responses say about the backlog.
+type pullState struct {
+	// empty is when the last response arrived, if it was empty; zero if not.
+	// What this puller gets later was not there then.
+	empty time.Time
+	// run is the number of empty responses since anything was last pulled by
+	// any puller.
+	run int
+}
+
+// newReader starts a reader. It works until it is stopped or abandoned;
+// abandoned it is too when ctx, the runner's, is over.
+func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
+	pullMax := min(pullSize, cfg.MaxBundle)
+	r := &reader{
+		id:      id,
+		cfg:     cfg,
+		pullMax: pullMax,
+		slots:   make(chan struct{}, cfg.Pullers+2*cfg.MaxBundle/pullMax),
+		wake:    make(chan struct{}, 1),
+		pullers: make([]pullState, cfg.Pullers),
+		pulling: cfg.Pullers,
+		watermk: mtime.MinTimestamp.Milliseconds(),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.pullCtx, r.cancelPull = context.WithCancel(r.ctx)
+	r.active, r.cancelActive = context.WithCancel(r.pullCtx)
+	r.pulls.Go(r.run)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unwatch = context.AfterFunc(ctx, r.abandon)
+	return r
+}
+
+// run connects and starts the pullers.
+func (r *reader) run() {
+	l, err := r.connect()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.signal()
+	if l == nil {
+		r.err = err
+		r.pulling = 0
+		return
+	}
+	r.leases = l
+	r.leasing.Go(func() { l.run(r.ctx) })
+	for i := range r.pullers {
+		r.pulls.Go(func() { r.pull(i) })
+	}
+}
+
+// connect returns the leases of a subscription that exists. Without an error it
+// returns nil only if the reader was stopped meanwhile.
+func (r *reader) connect() (*leases, error) {
+	client, err := newClient(r.ctx, r.cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.client = client
+	r.mu.Unlock()
+	for wait := (backoff{}); ; {
+		duration, err := leaseOf(r.pullCtx, client, r.cfg.Subscription)
+		if err == nil {
+			return newLeases(client, r.cfg.Subscription, duration, &r.counts, r.warnf), nil
+		}
+		if r.active.Err() != nil {
+			return nil, nil
+		}
+		if refused(err) {
+			return nil, explain(err, r.cfg)
+		}
+		r.warnf("%s: waiting for Pub/Sub: %v", r.cfg.Subscription, err)
+		if !wait.wait(r.active) {
+			return nil, nil
+		}
+	}
+}
+
+// stop ends the pulling. What is queued is still delivered.
+func (r *reader) stop() {
+	r.stopOnce.Do(func() {
+		r.cancelActive()
+		time.AfterFunc(pullGrace, r.cancelPull)
+	})
+}
+
+// fail ends the pulling because the reader can never work.
+func (r *reader) fail(err error) {
+	r.mu.Lock()
+	r.err = err
+	r.mu.Unlock()
+	r.stop()
+}
+
+// abandon ends the reader without waiting for anything to be delivered.
+func (r *reader) abandon() {
+	r.stop()
+	r.close()
+}
+
+// close ends the reader: what was settled is acknowledged, everything else
+// given back.
+func (r *reader) close() {
+	r.closeOnce.Do(func() {
+		r.stop()
+		r.cancelPull()
+		r.pulls.Wait()
+		r.mu.Lock()
+		l, client, unwatch := r.leases, r.client, r.unwatch
+		r.queue, r.delivered = nil, nil
+		r.mu.Unlock()
+		unwatch()
+		if l != nil {
+			l.flush(flushLimit)
+			l.nackRest()
+		}
+		r.cancel()
+		r.leasing.Wait()
+		if client != nil {
+			client.Close()
+		}
+		readers.remove(r)
+	})
+}
+
+// settle is told that the runner has taken the bundle of that number and all
+// before it. Whatever else was delivered belongs to a bundle that failed.
+func (r *reader) settle(number int64) {
+	r.mu.Lock()
+	l, batches, taken := r.leases, r.delivered, r.bundle == number
+	r.delivered = nil
+	r.mu.Unlock()
+	switch {
+	case len(batches) == 0:
+	case taken:
+		l.ack(batches)
+	default:
+		l.nack(batches)
+	}
+}
+
+// deliver is told what a bundle is made of.
+func (r *reader) deliver(number int64, batches []*batch) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bundle, r.delivered = number, batches
+	for _, b := range batches {
+		r.times.add(now, b.sample)
+		r.lastEvent = max(r.lastEvent, slices.Max(b.sample))
+	}
+}
+
+// next returns a batch of at most limit messages that it takes from the queue,
+// waiting for one until the deadline. It returns nil if there is none, or the
+// first is larger, or there will be none. A batch larger than any that was
+// asked for is returned all the same.
+func (r *reader) next(ctx context.Context, limit int, deadline time.Time) *batch {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		if len(r.queue) > 0 {
+			var b *batch
+			if n := len(r.queue[0].messages); n <= limit || n > r.pullMax {
+				b = r.queue[0]
+				r.queue[0] = nil
+				r.queue = r.queue[1:]
+			}
+			r.mu.Unlock()
+			return b
+		}
+		ended := r.pulling == 0
+		r.mu.Unlock()
+		if ended {
+			return nil
+		}
+		select {
+		case <-r.wake:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// keep says that a batch from next is delivered, which makes room for another.
+func (r *reader) keep() { <-r.slots }
+
+// unread puts a batch from next back at the head of the queue.
+func (r *reader) unread(b *batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = slices.Insert(r.queue, 0, b)
+}
+
+// pulled hands a response of puller i, which may be empty, to the bundles.
+func (r *reader) pulled(i int, b *batch) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(b.messages) == 0 {
+		r.pullers[i].empty = now
+		r.pullers[i].run++
+		return
+	}
+	for i := range r.pullers {
+		r.pullers[i].run = 0
+	}
+	r.pullers[i].empty = time.Time{}
+	r.queue = append(r.queue, b)
+	r.signal()
+}
+
+// pullerDone is called when a puller ends.
+func (r *reader) pullerDone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pulling--
+	r.signal()
+}
+
+// signal wakes the bundle that waits in next, if one does.
+func (r *reader) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// failure is why the reader can never work, or nil.
+func (r *reader) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// over says whether no puller is left, and everything pulled is delivered and
+// settled.
+func (r *reader) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pulling == 0 && len(r.queue) == 0 && len(r.delivered) == 0
+}
+
+// idle says whether every puller has had at least run empty responses since
+// anything was pulled, and everything pulled is acknowledged.
+func (r *reader) idle(run int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.pullers {
+		if p.run < run {
+			return false
+		}
+	}
+	return len(r.queue) == 0 && len(r.delivered) == 0 && (r.leases == nil || r.leases.settled())
+}
+
+// stopIfIdle stops a reader that is to read until its backlog is empty.
+func (r *reader) stopIfIdle() {
+	if r.cfg.UntilIdle && r.idle(r.cfg.IdleResponses) && readers.idleCondition() {
+		r.stop()
+	}
+}
+
+// watermark returns how far event time has come, in milliseconds since the Unix
+// epoch.
+//
+// While data flow, they say it: a low quantile of the recent event times, less
+// the slack. Beyond that the watermark moves only when the backlog is known to
+// have been empty: at the time by which every puller has had an empty response
+// and nothing since, and nothing is queued. An empty response tells nothing
+// about what other pulls have found, so one alone is not enough.
+func (r *reader) watermark(now time.Time) int64 {
+	slack := int64(r.cfg.SlackMillis)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ms := mtime.MinTimestamp.Milliseconds()
+	if low, ok := r.times.low(now, r.queue); ok {
+		ms = min(low, now.UnixMilli()) - slack
+	}
+	if len(r.queue) > 0 {
+		return ms
+	}
+	empty := now
+	for _, p := range r.pullers {
+		if p.empty.IsZero() {
+			return ms
+		}
+		if p.empty.Before(empty) {
+			empty = p.empty
+		}
+	}
+	return max(ms, empty.UnixMilli()-slack)
+}
+
+func (r *reader) noteWatermark(ms int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watermk = ms
+}
+
+// warnf logs a warning, unless the reader has logged one just now.
+func (r *reader) warnf(format string, args ...any) {
+	now, last := time.Now().UnixNano(), r.warned.Load()
+	if now-last > int64(warnInterval) && r.warned.CompareAndSwap(last, now) {
+		log.Warnf(context.Background(), format, args...)
+	}
+}
