@@ -1,0 +1,117 @@
+# Targets for people and for CI. They need Go, make and a C and C++ compiler.
+# 'make' lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+
+# make run
+DATA ?= data
+HTTP ?= 127.0.0.1:8080
+TRAFFIC ?= 20
+RUNFLAGS ?=
+
+# make test, race, bench, fuzz
+PKG ?= ./...
+TESTFLAGS ?=
+BENCH ?= .
+BENCHTIME ?= 1s
+FUZZTIME ?= 30s
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z_-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nVariables, as in make run TRAFFIC=100:\n'
+	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
+	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
+	@printf '  bench        PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
+	@printf '  fuzz         PKG=%s FUZZTIME=%s for each target\n' '$(PKG)' '$(FUZZTIME)'
+
+.PHONY: run
+run: bin/pixellocal bin/pixelctl ## Run everything on this machine, with generated traffic
+	exec bin/pixellocal --data '$(DATA)' --http '$(HTTP)' --traffic '$(TRAFFIC)' $(RUNFLAGS)
+
+.PHONY: build
+build: bin/pixelbeam bin/pixellocal bin/pixelctl ## Build the programs into bin/
+
+# The go command knows what has changed, so it always decides.
+.PHONY: bin/pixelbeam bin/pixellocal bin/pixelctl
+bin/pixelbeam: toolchain
+	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/pixelbeam
+bin/pixellocal: compiler
+	CGO_ENABLED=1 $(GO) build -o $@ ./cmd/pixellocal
+bin/pixelctl: toolchain
+	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/pixelctl
+
+##@ Develop
+
+.PHONY: test
+test: compiler ## Run all tests
+	$(GO) test $(TESTFLAGS) $(PKG)
+
+.PHONY: check
+check: compiler check-format check-generated check-modules ## Check format, vet, staticcheck, generated files, modules, layering
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./internal/layering
+
+.PHONY: check-format
+check-format: toolchain
+	@if [[ -n "$$(gofmt -l .)" ]]; then \
+		gofmt -d .; \
+		echo 'These files are not formatted: run gofmt -w on them.' >&2; exit 1; fi
+
+# In a copy, so that it changes nothing and needs no version control.
+.PHONY: check-generated
+check-generated: toolchain
+	@copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+	cp -R go.mod go.sum schemas "$$copy"; \
+	(cd "$$copy" && $(GO) generate ./schemas/...); \
+	diff -ru schemas "$$copy/schemas" || { echo 'Generated files are out of date: run make generate.' >&2; exit 1; }
+
+.PHONY: check-modules
+check-modules: toolchain
+	@$(GO) mod tidy -diff || { echo 'go.mod or go.sum is out of date: run go mod tidy.' >&2; exit 1; }
+
+.PHONY: race
+race: compiler ## Run all tests with the race detector
+	$(GO) test -race $(TESTFLAGS) $(PKG)
+
+.PHONY: bench
+bench: compiler ## Run the benchmarks
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem $(TESTFLAGS) $(PKG)
+
+.PHONY: fuzz
+fuzz: compiler ## Run each fuzz target for FUZZTIME
+	@$(GO) test -list '^Fuzz' $(PKG) | \
+	awk '/^Fuzz/ { targets[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, targets[i]; n = 0 }' | \
+	while read -r package target; do \
+		echo "== $$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$package" </dev/null; \
+	done
+
+.PHONY: generate
+generate: toolchain ## Generate the Go types of the row messages
+	$(GO) generate ./schemas/...
+
+.PHONY: clean
+clean: ## Remove bin/ (data folders stay)
+	rm -rf bin
+
+.PHONY: toolchain
+toolchain:
+	@command -v $(GO) >/dev/null || { \
+		echo 'There is no go command. Install Go 1.26 or newer: https://go.dev/doc/install' >&2; exit 1; }
+
+.PHONY: compiler
+compiler: toolchain
+	@for c in $$($(GO) env CC) $$($(GO) env CXX); do command -v "$$c" >/dev/null || { \
+		echo "There is no $$c. The local BigQuery is DuckDB, which needs a C and C++ compiler to be linked:" >&2; \
+		echo "install them (Debian, Ubuntu: apt-get install gcc g++; macOS: xcode-select --install), or name others with CC= and CXX=." >&2; \
+		exit 1; }; done
