@@ -67,7 +67,7 @@ func (s *Server) copyForward(old *segment, work []*copying) error {
 		for _, h := range c.holders {
 			numbers = append(numbers, h.sub.number)
 			items++
-			bytes += int64(len(c.msg.encoded))
+			bytes += c.msg.logBytes()
 		}
 		records = appendPublishRecord(records, c.msg, numbers)
 	}

@@ -12,6 +12,9 @@ type message struct {
 	encoded []byte
 }
 
+// logBytes is about the size of the message's record.
+func (m *message) logBytes() int64 { return int64(len(m.encoded)) + 28 }
+
 // item is a message in one subscription, from publish to acknowledgement. Its
 // subscription's lock guards all of it but msg.
 type item struct {

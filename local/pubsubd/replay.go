@@ -189,7 +189,7 @@ func (r *replay) publish(body []byte, seg *segment) error {
 			s.ready.push(it)
 		}
 		it.segment = seg
-		seg.hold(1, int64(len(it.msg.encoded)))
+		seg.hold(1, it.msg.logBytes())
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func (s *Server) serve(lis net.Listener) {
 	pubsubpb.RegisterPublisherServer(s.grpc, publisherServer{Server: s})
 	pubsubpb.RegisterSubscriberServer(s.grpc, subscriberServer{Server: s})
 	s.running.Go(func() {
-		if err := s.grpc.Serve(lis); err != nil {
+		if err := s.grpc.Serve(lis); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.opts.Logger.Error("pubsubd: serving ended", "error", err)
 		}
 	})
@@ -323,13 +323,13 @@ func (s *Server) write(msgs []*message, subs []*subscription) (*segment, error) 
 	}
 	buffer := records.Get().(*[]byte)
 	defer records.Put(buffer)
-	b, size := (*buffer)[:0], 0
+	b, size := (*buffer)[:0], int64(0)
 	for _, m := range msgs {
 		b = appendPublishRecord(b, m, numbers)
-		size += len(m.encoded)
+		size += m.logBytes()
 	}
 	*buffer = b
-	return s.log.append(b, int64(len(msgs)*len(subs)), int64(size*len(subs)))
+	return s.log.append(b, int64(len(msgs)*len(subs)), size*int64(len(subs)))
 }
 
 // subscription returns the subscription of a name, or a NOT_FOUND error.

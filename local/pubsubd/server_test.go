@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,7 @@ func publish(t testing.TB, s *Server, texts ...string) []string {
 	t.Helper()
 	var msgs []Message
 	for _, text := range texts {
-		msgs = append(msgs, Message{Data: []byte(text), Attributes: map[string]string{"text": text}})
+		msgs = append(msgs, Message{Data: []byte(text), Attributes: map[string]string{"length": strconv.Itoa(len(text))}})
 	}
 	ids, err := s.Publish(testTopic, msgs...)
 	if err != nil {
@@ -443,7 +444,7 @@ func TestStreamingReceive(t *testing.T) {
 	}
 	defer client.Close()
 
-	const n = 5000
+	const n = 1000
 	publisher := client.Publisher("t")
 	var results []*pubsub.PublishResult
 	for i := range n {
@@ -462,7 +463,7 @@ func TestStreamingReceive(t *testing.T) {
 	seen := map[string]int{}
 	nacked := false
 	subscriber := client.Subscriber("s")
-	subscriber.ReceiveSettings.MaxOutstandingMessages = 100
+	subscriber.ReceiveSettings.MaxOutstandingMessages = 200
 	err = subscriber.Receive(ctx, func(_ context.Context, m *pubsub.Message) {
 		mu.Lock()
 		defer mu.Unlock()

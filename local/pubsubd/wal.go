@@ -17,7 +17,7 @@ type segment struct {
 	path string
 	size int64 // guarded by wal.mu
 	// live counts the unacknowledged items whose publish record it holds, and
-	// liveBytes the bytes of their messages.
+	// liveBytes the bytes of those records.
 	live, liveBytes atomic.Int64
 }
 
@@ -31,7 +31,7 @@ func (s *segment) hold(n, bytes int64) {
 // on nil, for servers without a log.
 func (s *segment) release(it *item) {
 	if s != nil {
-		s.hold(-1, -int64(len(it.msg.encoded)))
+		s.hold(-1, -it.msg.logBytes())
 	}
 }
 
@@ -101,9 +101,9 @@ func startWAL(dir string, lock *os.File, opts Options, segments []*segment, next
 	return w, nil
 }
 
-// append writes the publish records of so many items, whose messages have so
-// many bytes, and returns the segment they are in, holding them, once they are in
-// the file.
+// append writes the publish records of so many items, whose logBytes are bytes in
+// all, and returns the segment they are in, holding them, once they are in the
+// file.
 func (w *wal) append(records []byte, items, bytes int64) (*segment, error) {
 	a := &appending{items: items, bytes: bytes, done: make(chan struct{})}
 	err := w.submit(a, records, nil)
