@@ -25,7 +25,7 @@ const collateralTries = 3
 type appender struct {
 	table   *sharedTable
 	cfg     BigQueryConfig
-	metrics bigQueryMetrics
+	metrics metrics
 
 	// The batch being collected.
 	rows   []schemas.Row

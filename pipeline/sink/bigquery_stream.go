@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"cloud.google.com/go/bigquery/storage/managedwriter"
@@ -32,44 +31,22 @@ func (k tableKey) String() string { return k.Project + "." + k.Dataset + "." + k
 type sharedTable struct {
 	key        tableKey
 	descriptor *descriptorpb.DescriptorProto
-	refs       int // guarded by sharedTables.mu
 
 	gate    chan struct{} // holds one token while current is looked at or made
 	current *connection
 }
 
-var sharedTables = struct {
-	mu  sync.Mutex
-	all map[tableKey]*sharedTable
-}{all: map[tableKey]*sharedTable{}}
+var sharedTables pool[tableKey, *sharedTable]
 
-// acquireTable returns the process's shared table, to be released once. Beam's
-// Go harness never calls Teardown, so in practice it lives as long as the
-// process.
 func acquireTable(key tableKey) (*sharedTable, error) {
-	sharedTables.mu.Lock()
-	defer sharedTables.mu.Unlock()
-	t, ok := sharedTables.all[key]
-	if !ok {
+	return sharedTables.acquire(key, func() (*sharedTable, error) {
 		descriptor, err := tableDescriptor(key.Table)
-		if err != nil {
-			return nil, err
-		}
-		t = &sharedTable{key: key, descriptor: descriptor, gate: make(chan struct{}, 1)}
-		sharedTables.all[key] = t
-	}
-	t.refs++
-	return t, nil
+		return &sharedTable{key: key, descriptor: descriptor, gate: make(chan struct{}, 1)}, err
+	})
 }
 
 func (t *sharedTable) release() {
-	sharedTables.mu.Lock()
-	defer sharedTables.mu.Unlock()
-	if t.refs--; t.refs > 0 {
-		return
-	}
-	delete(sharedTables.all, t.key)
-	t.discard(t.current)
+	sharedTables.release(t.key, func(t *sharedTable) { t.discard(t.current) })
 }
 
 // tableDescriptor returns the writer schema of a table's rows.

@@ -64,7 +64,7 @@ func (c JSONConfig) remote() bool { return strings.Contains(c.Dir, "://") }
 // PREFIX-RUN-PROCESS-NUMBER.jsonl, which appear whole or not at all. A bundle that is retried writes its lines again.
 //
 // A row that is no message of the table is logged as an error and counted in
-// json_rows_unreadable; files that cannot be written fail the bundle.
+// json_rows_unreadable of the table; files that cannot be written fail the bundle.
 //
 // JSON panics if cfg does not pass Validate.
 func JSON(s beam.Scope, rows beam.PCollection, cfg JSONConfig) beam.PCollection {
@@ -109,7 +109,7 @@ func (f *jsonFn) StartBundle(context.Context, func(schemas.Row)) {
 func (f *jsonFn) ProcessElement(ctx context.Context, row schemas.Row, _ func(schemas.Row)) error {
 	lines, err := f.encoder.Append(f.lines, row.Data)
 	if err != nil {
-		jsonUnreadable.Inc(ctx, 1)
+		tableMetrics[f.Config.Table].jsonUnreadable.Inc(ctx, 1)
 		log.Errorf(ctx, "json sink: row from %q left out: %v", row.Source, err)
 		return nil
 	}
@@ -142,7 +142,7 @@ func (f *jsonFn) write(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("json sink: %w", err)
 	}
-	jsonRows.Inc(ctx, f.count)
+	tableMetrics[f.Config.Table].jsonWritten.Inc(ctx, f.count)
 	f.lines, f.count = f.lines[:0], 0
 	return nil
 }

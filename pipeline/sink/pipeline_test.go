@@ -90,7 +90,7 @@ func TestPipeline(t *testing.T) {
 			refused := BigQuery(s, rows, cfg)
 			Terminate(s, Rejected(s, refused, cfg))
 			Terminate(s, JSON(s, rows, JSONConfig{Dir: dir, Prefix: "impressions", Table: "impressions"}))
-			Terminate(s, JSON(s, refused, JSONConfig{Dir: dir, Prefix: "rejected", Table: "rejected_entries"}))
+			Terminate(s, JSON(s, refused, JSONConfig{Dir: dir, Prefix: "rejected_entries", Table: "rejected_entries"}))
 			result := run(t, runner, p)
 
 			if got := len(f.copies()); got != 3000 {
@@ -105,12 +105,12 @@ func TestPipeline(t *testing.T) {
 			if got := counter(result, "sink/rejected_entries", "bigquery_rows_written"); got != 30 {
 				t.Errorf("rejected entries written = %d, want 30", got)
 			}
-			if got := counter(result, "sink", "json_rows_written"); got != 3030 {
-				t.Errorf("JSON rows written = %d, want 3030", got)
-			}
-			for prefix, want := range map[string]int{"impressions": 3000, "rejected": 30} {
-				if got := len(readLines(t, dir, prefix)); got != want {
-					t.Errorf("%d lines in %s-*.jsonl, want %d", got, prefix, want)
+			for table, want := range map[string]int{"impressions": 3000, "rejected_entries": 30} {
+				if got := counter(result, "sink/"+table, "json_rows_written"); got != int64(want) {
+					t.Errorf("JSON rows of %s written = %d, want %d", table, got, want)
+				}
+				if got := len(readLines(t, dir, table)); got != want {
+					t.Errorf("%d lines in %s-*.jsonl, want %d", got, table, want)
 				}
 			}
 		})
