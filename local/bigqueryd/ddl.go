@@ -1,0 +1,249 @@
+package bigqueryd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	bq "google.golang.org/api/bigquery/v2"
+
+	"pixelbeam/schemas"
+)
+
+// tableOfSchema makes the entry of a table of ours.
+func tableOfSchema(dataset string, table schemas.Table) (*tableEntry, error) {
+	fields, err := fieldsOfColumns(table.Columns)
+	if err != nil {
+		return nil, fmt.Errorf("%w: table %s: %w", errInvalid, table.Name, err)
+	}
+	t := &tableEntry{Dataset: dataset, ID: table.Name, fields: fields, Description: table.Description}
+	if table.Partition.Type != "" {
+		t.Partition = &bq.TimePartitioning{Type: table.Partition.Type, Field: table.Partition.Field}
+	}
+	if len(table.Clustering) > 0 {
+		t.Clustering = &bq.Clustering{Fields: table.Clustering}
+	}
+	return t, nil
+}
+
+// createDataset makes a dataset, or returns errDuplicate.
+func (s *Server) createDataset(ctx context.Context, d *datasetEntry) error {
+	if err := checkDatasetID(d.ID); err != nil {
+		return err
+	}
+	d.Created = time.Now().UnixMilli()
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		if _, err := s.catalog.dataset(d.ID); err == nil {
+			return fmt.Errorf("%w: Dataset %s:%s", errDuplicate, s.project, d.ID)
+		}
+		if err := c.exec(ctx, "CREATE SCHEMA "+quoteName(d.ID)); err != nil {
+			return err
+		}
+		return d.save(ctx, c)
+	}, func() { s.catalog.putDataset(d) })
+}
+
+// dropDataset removes a dataset, which must be empty unless all is set.
+func (s *Server) dropDataset(ctx context.Context, id string, all bool) error {
+	var tables []*tableEntry
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		if _, err := s.catalog.dataset(id); err != nil {
+			return err
+		}
+		tables = s.catalog.listTables(id)
+		if len(tables) > 0 && !all {
+			return fmt.Errorf("%w: Dataset %s:%s is still in use", errInvalid, s.project, id)
+		}
+		for _, t := range tables {
+			if err := s.dropWithin(ctx, c, t); err != nil {
+				return err
+			}
+		}
+		if err := c.exec(ctx, "DROP SCHEMA "+quoteName(id)+" CASCADE"); err != nil {
+			return err
+		}
+		return c.exec(ctx, `DELETE FROM "_bigqueryd".datasets WHERE id = `+quoteText(id))
+	}, func() {
+		for _, t := range tables {
+			s.streams.remove(t.Generation)
+		}
+		s.catalog.dropDataset(id)
+	})
+}
+
+// createTable makes a table, or returns errDuplicate. fill, if not empty, is the
+// DuckDB query whose result becomes its rows.
+func (s *Server) createTable(ctx context.Context, t *tableEntry, fill *string) error {
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		if err := s.createWithin(ctx, c, t); err != nil {
+			return err
+		}
+		if fill == nil {
+			return nil
+		}
+		return c.exec(ctx, "INSERT INTO "+t.duckName()+" ("+nameList(t.fields)+") "+*fill)
+	}, func() { s.catalog.putTable(t) })
+}
+
+// createWithin makes a table within the lane's transaction.
+func (s *Server) createWithin(ctx context.Context, c *connection, t *tableEntry) error {
+	if err := s.nameIsFree(t); err != nil {
+		return err
+	}
+	if len(t.fields) == 0 {
+		return fmt.Errorf("%w: table %s.%s has no schema", errInvalid, t.Dataset, t.ID)
+	}
+	s.stamp(t)
+	if err := c.exec(ctx, "CREATE TABLE "+t.duckName()+columnList(t.fields)); err != nil {
+		return err
+	}
+	return t.save(ctx, c)
+}
+
+func (s *Server) nameIsFree(t *tableEntry) error {
+	if err := checkTableID(t.ID); err != nil {
+		return err
+	}
+	if _, err := s.catalog.dataset(t.Dataset); err != nil {
+		return err
+	}
+	if _, err := s.catalog.table(t.Dataset, t.ID); err == nil {
+		return fmt.Errorf("%w: Table %s:%s.%s", errDuplicate, s.project, t.Dataset, t.ID)
+	}
+	// DuckDB's names do not regard case.
+	for _, other := range s.catalog.listTables(t.Dataset) {
+		if strings.EqualFold(other.ID, t.ID) {
+			return fmt.Errorf("%w: table %s differs from %s only in case, which this stand-in cannot tell apart", errInvalid, t.ID, other.ID)
+		}
+	}
+	return nil
+}
+
+func (s *Server) stamp(t *tableEntry) {
+	t.Generation = s.catalog.newGeneration()
+	t.Created = time.Now().UnixMilli()
+	t.Modified = t.Created
+}
+
+// growTable adds the columns of want that a table lacks, and takes their
+// descriptions.
+func (s *Server) growTable(ctx context.Context, dataset, id string, want []field) error {
+	return s.updateTable(ctx, dataset, id, func(t *tableEntry) ([]string, error) {
+		if t.isView() {
+			return nil, fmt.Errorf("%w: %s.%s is a view", errInvalid, dataset, id)
+		}
+		merged, changes, err := merge(t.fields, want, "")
+		if err != nil {
+			return nil, fmt.Errorf("%w: table %s.%s: %w", errInvalid, dataset, id, err)
+		}
+		t.fields = merged
+		return changes, nil
+	})
+}
+
+// updateTable replaces a table's entry by a copy that change has changed. change
+// returns the ALTER TABLE actions that this needs.
+func (s *Server) updateTable(ctx context.Context, dataset, id string, change func(t *tableEntry) (actions []string, err error)) error {
+	var updated tableEntry
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		t, err := s.catalog.table(dataset, id)
+		if err != nil {
+			return err
+		}
+		updated = *t
+		actions, err := change(&updated)
+		if err != nil {
+			return err
+		}
+		if len(actions) > 0 {
+			updated.Version++
+		}
+		for _, action := range actions {
+			if err := c.exec(ctx, "ALTER TABLE "+t.duckName()+" "+action); err != nil {
+				return err
+			}
+			for _, st := range s.streams.staged(t) {
+				if err := c.exec(ctx, "ALTER TABLE "+st.stagingName()+" "+action); err != nil {
+					return err
+				}
+			}
+		}
+		updated.Modified = time.Now().UnixMilli()
+		return updated.save(ctx, c)
+	}, func() { s.catalog.putTable(&updated) })
+}
+
+// createView makes a view from GoogleSQL; replace allows one that exists.
+func (s *Server) createView(ctx context.Context, v *tableEntry, replace bool) error {
+	st, err := s.translate(v.View, v.Dataset, nil)
+	if err != nil {
+		return err
+	}
+	var gone int64
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		old, err := s.catalog.table(v.Dataset, v.ID)
+		switch {
+		case err == nil && old.isView() && replace:
+			gone = old.Generation
+			if err := s.dropWithin(ctx, c, old); err != nil {
+				return err
+			}
+		default:
+			if err := s.nameIsFree(v); err != nil {
+				return err
+			}
+		}
+		s.stamp(v)
+		if err := c.exec(ctx, "CREATE VIEW "+v.duckName()+" AS "+st.SQL); err != nil {
+			return queryError(err)
+		}
+		r, err := c.query(ctx, "SELECT * FROM "+v.duckName()+" LIMIT 0")
+		if err != nil {
+			return queryError(err)
+		}
+		v.fields = fieldsOf(r.columns)
+		r.close()
+		return v.save(ctx, c)
+	}, func() {
+		if gone != 0 {
+			s.streams.remove(gone)
+		}
+		s.catalog.putTable(v)
+	})
+}
+
+// dropTable removes a table or view.
+func (s *Server) dropTable(ctx context.Context, dataset, id string) error {
+	var t *tableEntry
+	return s.lane.do(ctx, func(ctx context.Context, c *connection) error {
+		var err error
+		if t, err = s.catalog.table(dataset, id); err != nil {
+			return err
+		}
+		return s.dropWithin(ctx, c, t)
+	}, func() {
+		s.streams.remove(t.Generation)
+		s.catalog.dropTable(dataset, id)
+	})
+}
+
+// dropWithin removes a table or view within the lane's transaction.
+func (s *Server) dropWithin(ctx context.Context, c *connection, t *tableEntry) error {
+	what := "TABLE "
+	if t.isView() {
+		what = "VIEW "
+	}
+	if err := c.exec(ctx, "DROP "+what+t.duckName()); err != nil {
+		return err
+	}
+	for _, st := range s.streams.staged(t) {
+		if err := st.dropStaging(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := c.exec(ctx, fmt.Sprintf(`DELETE FROM "_bigqueryd".streams WHERE generation = %d`, t.Generation)); err != nil {
+		return err
+	}
+	return c.exec(ctx, fmt.Sprintf(`DELETE FROM "_bigqueryd".tables WHERE dataset = %s AND id = %s`, quoteText(t.Dataset), quoteText(t.ID)))
+}

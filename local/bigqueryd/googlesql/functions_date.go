@@ -1,0 +1,438 @@
+package googlesql
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// dateUnit is a date part that is a length: of fixed length in microseconds, or
+// of months.
+type dateUnit struct {
+	micros int64
+	months int
+	duck   string
+}
+
+var units = map[string]dateUnit{
+	"MICROSECOND": {1, 0, "microsecond"}, "MILLISECOND": {1000, 0, "millisecond"}, "SECOND": {1_000_000, 0, "second"},
+	"MINUTE": {60_000_000, 0, "minute"}, "HOUR": {3_600_000_000, 0, "hour"}, "DAY": {microsPerDay, 0, "day"},
+	"WEEK": {7 * microsPerDay, 0, "week"}, "ISOWEEK": {7 * microsPerDay, 0, "week"}, "MONTH": {0, 1, "month"}, "QUARTER": {0, 3, "quarter"},
+	"YEAR": {0, 12, "year"}, "ISOYEAR": {0, 12, "isoyear"},
+}
+
+const microsPerDay = 86_400_000_000
+
+// microsOf writes the microseconds since the epoch of a TIMESTAMP, DATETIME or
+// DATE.
+func microsOf(v Value) string { return "epoch_us(" + v.SQL + ")" }
+
+// civil writes the DATETIME, in UTC, of a TIMESTAMP, DATETIME or DATE; unlike a
+// cast it does not depend on the session's time zone.
+func civil(v Value) string {
+	if v.Type == Datetime {
+		return v.SQL
+	}
+	return "make_timestamp(" + microsOf(v) + ")"
+}
+
+func timestampOf(micros string) string { return "make_timestamptz(" + micros + ")" }
+
+// floor writes the largest multiple of n up to x. DuckDB's remainder has the
+// sign of the dividend.
+func floor(x string, n int64) string {
+	return fmt.Sprintf("(%s - ((%s %% %d) + %d) %% %d)", x, x, n, n, n)
+}
+
+// dateFunctions take date parts, which are no expressions, and so read their own
+// arguments up to, but not including, the closing parenthesis.
+var dateFunctions map[string]func(p *parser, t token) (Value, error)
+
+func init() {
+	dateFunctions = map[string]func(p *parser, t token) (Value, error){
+		"TIMESTAMP_TRUNC": truncFunction(Timestamp), "DATETIME_TRUNC": truncFunction(Datetime), "DATE_TRUNC": truncFunction(Date),
+		"TIMESTAMP_DIFF": diffFunction(Timestamp), "DATETIME_DIFF": diffFunction(Datetime), "DATE_DIFF": diffFunction(Date),
+		"TIMESTAMP_ADD": addFunction(Timestamp, "+"), "DATETIME_ADD": addFunction(Datetime, "+"), "DATE_ADD": addFunction(Date, "+"),
+		"TIMESTAMP_SUB": addFunction(Timestamp, "-"), "DATETIME_SUB": addFunction(Datetime, "-"), "DATE_SUB": addFunction(Date, "-"),
+		"GENERATE_TIMESTAMP_ARRAY": generateFunction(Timestamp), "GENERATE_DATE_ARRAY": generateFunction(Date),
+	}
+}
+
+// typed returns the value as the type that a function takes: a string literal is
+// one of them.
+func (p *parser) typed(v Value, typ Type) Value {
+	if v.Type != String {
+		return v
+	}
+	st := map[Type]string{Timestamp: "TIMESTAMPTZ", Datetime: "TIMESTAMP", Date: "DATE"}[typ]
+	return Value{"CAST(" + v.SQL + " AS " + st + ")", typ}
+}
+
+// utcOnly reads an optional ", 'UTC'".
+func (p *parser) utcOnly() error {
+	if !p.accept(",") {
+		return nil
+	}
+	return p.utc()
+}
+
+func (p *parser) utc() error {
+	t := p.next()
+	if t.kind != tokenString || !slices.Contains([]string{"UTC", "Etc/UTC", "+00", "+00:00"}, t.text) {
+		return p.refuse(t, "A time zone other than a literal 'UTC'")
+	}
+	return nil
+}
+
+func truncFunction(typ Type) func(p *parser, t token) (Value, error) {
+	return func(p *parser, t token) (Value, error) {
+		v, err := p.expr()
+		if err != nil {
+			return v, err
+		}
+		v = p.typed(v, typ)
+		if err := p.expect(","); err != nil {
+			return v, err
+		}
+		unit, err := p.unit()
+		if err != nil {
+			return v, err
+		}
+		if p.looking("(") {
+			return v, p.refuse(t, "WEEK with a weekday")
+		}
+		if err := p.utcOnly(); err != nil {
+			return v, err
+		}
+		u := units[unit]
+		if typ == Date && u.micros > 0 && u.micros < microsPerDay {
+			return v, errorAt(p.sql, t.pos, "DATE_TRUNC does not support the %s date part", unit)
+		}
+		micros := ""
+		switch unit {
+		case "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR":
+			at := civil(v)
+			back := ""
+			if unit == "WEEK" { // from Sunday; DuckDB's weeks begin on Monday
+				at, back = "("+at+" + INTERVAL 1 DAY)", " - INTERVAL 1 DAY"
+			}
+			micros = "epoch_us(date_trunc('" + u.duck + "', " + at + ")" + back + ")"
+		default:
+			micros = floor(microsOf(v), u.micros)
+		}
+		switch typ {
+		case Timestamp:
+			return Value{timestampOf(micros), Timestamp}, nil
+		case Datetime:
+			return Value{"make_timestamp(" + micros + ")", Datetime}, nil
+		}
+		return Value{"CAST(make_timestamp(" + micros + ") AS DATE)", Date}, nil
+	}
+}
+
+// diffFunction: TIMESTAMP_DIFF counts whole units, DATE_DIFF and DATETIME_DIFF
+// the boundaries between.
+func diffFunction(typ Type) func(p *parser, t token) (Value, error) {
+	return func(p *parser, t token) (Value, error) {
+		a, err := p.expr()
+		if err != nil {
+			return a, err
+		}
+		if err := p.expect(","); err != nil {
+			return a, err
+		}
+		b, err := p.expr()
+		if err != nil {
+			return b, err
+		}
+		if err := p.expect(","); err != nil {
+			return a, err
+		}
+		unit, err := p.unit()
+		if err != nil {
+			return a, err
+		}
+		a, b = p.typed(a, typ), p.typed(b, typ)
+		u := units[unit]
+		switch {
+		case typ == Timestamp && (u.micros == 0 || u.micros > microsPerDay), typ == Date && u.micros > 0 && u.micros < microsPerDay:
+			return a, errorAt(p.sql, t.pos, "%s does not support the %s date part", strings.ToUpper(t.text), unit)
+		case typ == Timestamp:
+			return Value{fmt.Sprintf("((%s - %s) // %d)", microsOf(a), microsOf(b), u.micros), Int64}, nil
+		case u.micros > 0 && u.micros <= microsPerDay:
+			return Value{fmt.Sprintf("((%s - %s) // %d)", floor(microsOf(a), u.micros), floor(microsOf(b), u.micros), u.micros), Int64}, nil
+		case unit == "WEEK" || unit == "ISOWEEK":
+			// Day 0 of the epoch is a Thursday: Mondays are 4 days after a
+			// multiple of 7, Sundays 3.
+			shift := int64(4)
+			if unit == "WEEK" {
+				shift = 3
+			}
+			week := func(v Value) string {
+				return floor(fmt.Sprintf("(%s - %d)", microsOf(v), shift*microsPerDay), 7*microsPerDay)
+			}
+			return Value{fmt.Sprintf("((%s - %s) // %d)", week(a), week(b), 7*microsPerDay), Int64}, nil
+		}
+		return Value{"date_diff('" + u.duck + "', " + civil(b) + ", " + civil(a) + ")", Int64}, nil
+	}
+}
+
+func addFunction(typ Type, sign string) func(p *parser, t token) (Value, error) {
+	return func(p *parser, t token) (Value, error) {
+		v, err := p.expr()
+		if err != nil {
+			return v, err
+		}
+		v = p.typed(v, typ)
+		if err := p.expect(",", "INTERVAL"); err != nil {
+			return v, err
+		}
+		iv, err := p.intervalParts()
+		if err != nil {
+			return v, err
+		}
+		u := units[iv.unit]
+		switch {
+		case strings.HasPrefix(iv.unit, "ISO"),
+			typ == Timestamp && (u.micros == 0 || u.micros > microsPerDay),
+			typ == Date && u.micros > 0 && u.micros < microsPerDay:
+			return v, errorAt(p.sql, t.pos, "%s does not support the %s date part", strings.ToUpper(t.text), iv.unit)
+		case typ == Timestamp:
+			return Value{timestampOf(fmt.Sprintf("%s %s CAST(%s AS BIGINT) * %d", microsOf(v), sign, iv.n, u.micros)), Timestamp}, nil
+		}
+		moved := fmt.Sprintf("make_timestamp(%s %s CAST(%s AS BIGINT) * %d)", microsOf(v), sign, iv.n, u.micros)
+		if u.micros == 0 {
+			moved = fmt.Sprintf("(%s %s to_months(CAST(%s AS INTEGER) * %d))", civil(v), sign, iv.n, u.months)
+		}
+		if typ == Date {
+			moved = "CAST(" + moved + " AS DATE)"
+		}
+		return Value{moved, typ}, nil
+	}
+}
+
+func generateFunction(typ Type) func(p *parser, t token) (Value, error) {
+	return func(p *parser, t token) (Value, error) {
+		from, err := p.expr()
+		if err != nil {
+			return from, err
+		}
+		if err := p.expect(","); err != nil {
+			return from, err
+		}
+		to, err := p.expr()
+		if err != nil {
+			return to, err
+		}
+		iv := intervalValue{n: "1", unit: "DAY"}
+		if typ == Timestamp || p.looking(",") {
+			if err := p.expect(",", "INTERVAL"); err != nil {
+				return from, err
+			}
+			if iv, err = p.intervalParts(); err != nil {
+				return from, err
+			}
+		}
+		u := units[iv.unit]
+		if u.micros == 0 || typ == Date && u.micros < microsPerDay {
+			return from, p.refuse(t, strings.ToUpper(t.text)+" by "+iv.unit)
+		}
+		from, to = p.typed(from, typ), p.typed(to, typ)
+		element := "make_timestamptz(x)"
+		if typ == Date {
+			element = "CAST(make_timestamp(x) AS DATE)"
+		}
+		return Value{fmt.Sprintf("list_transform(generate_series(%s, %s, CAST(%s AS BIGINT) * %d), lambda x: %s)", microsOf(from), microsOf(to), iv.n, u.micros, element), Array}, nil
+	}
+}
+
+// extract reads the rest of EXTRACT(part FROM x).
+func (p *parser) extract(t token) (Value, error) {
+	part := strings.ToUpper(p.next().text)
+	if err := p.expect("FROM"); err != nil {
+		return Value{}, err
+	}
+	v, err := p.expr()
+	if err != nil {
+		return v, err
+	}
+	if p.accept("AT", "TIME", "ZONE") {
+		if err := p.utc(); err != nil {
+			return v, err
+		}
+	}
+	if err := p.expect(")"); err != nil {
+		return v, err
+	}
+	c := civil(v)
+	switch part {
+	case "YEAR", "QUARTER", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND", "ISOYEAR":
+		return Value{"extract(" + strings.ToLower(part) + " FROM " + c + ")", Int64}, nil
+	case "ISOWEEK":
+		return Value{"extract(week FROM " + c + ")", Int64}, nil
+	case "DAYOFYEAR":
+		return Value{"extract(doy FROM " + c + ")", Int64}, nil
+	case "DAYOFWEEK":
+		return Value{"(extract(dow FROM " + c + ") + 1)", Int64}, nil
+	case "WEEK":
+		return Value{"CAST(strftime(" + c + ", '%U') AS BIGINT)", Int64}, nil
+	case "MILLISECOND":
+		return Value{"(extract(microsecond FROM " + c + ") % 1000000 // 1000)", Int64}, nil
+	case "MICROSECOND":
+		return Value{"(extract(microsecond FROM " + c + ") % 1000000)", Int64}, nil
+	case "DATE":
+		return Value{"CAST(" + c + " AS DATE)", Date}, nil
+	case "DATETIME":
+		return Value{c, Datetime}, nil
+	}
+	return v, p.refuse(t, "EXTRACT of "+part)
+}
+
+func currentCivil(sql string, typ Type) func(p *parser, c *call) (Value, error) {
+	return func(p *parser, c *call) (Value, error) {
+		if len(c.args) == 1 {
+			if err := p.zoneArgument(c, 0); err != nil {
+				return Value{}, err
+			}
+		}
+		return Value{sql, typ}, nil
+	}
+}
+
+// zoneArgument lets only UTC through.
+func (p *parser) zoneArgument(c *call, i int) error {
+	zone, ok := c.text(i)
+	if !ok || !slices.Contains([]string{"UTC", "Etc/UTC", "+00", "+00:00"}, zone) {
+		return p.refuse(c.token, c.name+" with a time zone other than a literal 'UTC'")
+	}
+	return nil
+}
+
+func translateTimestamp(p *parser, c *call) (Value, error) {
+	if len(c.args) == 2 {
+		if err := p.zoneArgument(c, 1); err != nil {
+			return Value{}, err
+		}
+	}
+	if _, ok := c.text(0); ok {
+		return p.typedLiteral(Timestamp, c.literals[0])
+	}
+	switch v := c.args[0]; v.Type {
+	case Date, Datetime, Timestamp:
+		return Value{timestampOf(microsOf(v)), Timestamp}, nil
+	default:
+		return Value{"CAST(" + v.SQL + " AS TIMESTAMPTZ)", Timestamp}, nil
+	}
+}
+
+func translateDate(p *parser, c *call) (Value, error) {
+	if len(c.args) == 3 {
+		return Value{"make_date(" + sqlList(c.args) + ")", Date}, nil
+	}
+	if len(c.args) == 2 {
+		if err := p.zoneArgument(c, 1); err != nil {
+			return Value{}, err
+		}
+	}
+	if _, ok := c.text(0); ok {
+		return p.typedLiteral(Date, c.literals[0])
+	}
+	return Value{"CAST(" + civil(p.typed(c.args[0], Timestamp)) + " AS DATE)", Date}, nil
+}
+
+func translateDatetime(p *parser, c *call) (Value, error) {
+	if len(c.args) == 2 {
+		if err := p.zoneArgument(c, 1); err != nil {
+			return Value{}, err
+		}
+	}
+	if _, ok := c.text(0); ok {
+		return p.typedLiteral(Datetime, c.literals[0])
+	}
+	return Value{civil(c.args[0]), Datetime}, nil
+}
+
+// unixFunction rounds down to its unit.
+func unixFunction(micros int64) func(p *parser, c *call) (Value, error) {
+	return func(p *parser, c *call) (Value, error) {
+		us := microsOf(p.typed(c.args[0], Timestamp))
+		if micros == 1 {
+			return Value{us, Int64}, nil
+		}
+		return Value{fmt.Sprintf("(%s // %d)", floor(us, micros), micros), Int64}, nil
+	}
+}
+
+// formatElements maps the elements of BigQuery's time formats to DuckDB's.
+var formatElements = map[string]string{
+	"Y": "%Y", "m": "%m", "d": "%d", "H": "%H", "M": "%M", "S": "%S", "y": "%y", "j": "%j", "B": "%B", "b": "%b", "h": "%b",
+	"A": "%A", "a": "%a", "I": "%I", "p": "%p", "F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "U": "%U", "W": "%W",
+	"u": "%u", "w": "%w", "V": "%V", "G": "%G", "Z": "UTC", "z": "+0000", "Ez": "+00:00", "E3S": "%S.%g", "E6S": "%S.%f", "E4Y": "%Y",
+	"%": "%%", "n": "\n", "t": "\t",
+}
+
+// timeFormat translates a format; ok is false, with the element, if one is not
+// known.
+func timeFormat(format string) (duck, bad string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			b.WriteByte(format[i])
+			continue
+		}
+		element := ""
+		for n := 1; n <= 3 && i+n < len(format); n++ {
+			if _, found := formatElements[format[i+1:i+1+n]]; found {
+				element = format[i+1 : i+1+n]
+			}
+		}
+		if element == "" {
+			return "", format[i:min(i+3, len(format))], false
+		}
+		b.WriteString(formatElements[element])
+		i += len(element)
+	}
+	return b.String(), "", true
+}
+
+func (p *parser) formatArgument(c *call) (string, error) {
+	format, ok := c.text(0)
+	if !ok {
+		return "", p.refuse(c.token, c.name+" with a format that is not a literal")
+	}
+	duck, bad, ok := timeFormat(format)
+	if !ok {
+		return "", p.refuse(c.token, "Format element "+bad)
+	}
+	return Text(duck), nil
+}
+
+func translateFormatTime(p *parser, c *call) (Value, error) {
+	if len(c.args) == 3 {
+		if err := p.zoneArgument(c, 2); err != nil {
+			return Value{}, err
+		}
+	}
+	format, err := p.formatArgument(c)
+	v := p.typed(c.args[1], map[string]Type{"FORMAT_DATE": Date, "FORMAT_DATETIME": Datetime, "FORMAT_TIMESTAMP": Timestamp}[c.name])
+	return Value{"strftime(" + civil(v) + ", " + format + ")", String}, err
+}
+
+func translateParseTime(typ Type) func(p *parser, c *call) (Value, error) {
+	return func(p *parser, c *call) (Value, error) {
+		if len(c.args) == 3 {
+			if err := p.zoneArgument(c, 2); err != nil {
+				return Value{}, err
+			}
+		}
+		format, err := p.formatArgument(c)
+		parsed := "strptime(" + c.arg(1) + ", " + format + ")"
+		switch typ {
+		case Timestamp:
+			parsed = timestampOf("epoch_us(" + parsed + ")")
+		case Date:
+			parsed = "CAST(" + parsed + " AS DATE)"
+		}
+		return Value{parsed, typ}, err
+	}
+}
