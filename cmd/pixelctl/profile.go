@@ -232,7 +232,7 @@ func (f *profileFlags) explain(ctx context.Context, err error) error {
 	case codes.Unauthenticated:
 		return cli.WithRemedy(text, credentialsRemedy)
 	}
-	return fmt.Errorf("Bigtable: %s: %s", s.Code(), s.Message())
+	return fmt.Errorf("reading Bigtable: %s: %s", s.Code(), s.Message())
 }
 
 // writeProfiles prints profiles for people.

@@ -232,14 +232,22 @@ func noteStatement(ctx context.Context, job *bigquery.Job, notes io.Writer) erro
 	if err != nil {
 		return err
 	}
+	note := "pixelctl: done"
 	if s := status.Statistics; s != nil {
-		if d, ok := s.Details.(*bigquery.QueryStatistics); ok && d.NumDMLAffectedRows > 0 {
-			_, err := fmt.Fprintf(notes, "pixelctl: done, %d rows affected\n", d.NumDMLAffectedRows)
-			return err
+		if d, ok := s.Details.(*bigquery.QueryStatistics); ok && changesRows(d.StatementType) {
+			note += ", " + countOf(int(d.NumDMLAffectedRows), "row") + " affected"
 		}
 	}
-	_, err = fmt.Fprintln(notes, "pixelctl: done")
+	_, err = fmt.Fprintln(notes, note)
 	return err
+}
+
+func changesRows(statementType string) bool {
+	switch statementType {
+	case "INSERT", "UPDATE", "DELETE", "MERGE":
+		return true
+	}
+	return false
 }
 
 // explain adds to err, from a query that was sent, what the user can do. If ctx
@@ -270,8 +278,8 @@ func (q *queryFlags) explain(ctx context.Context, client *bigquery.Client, id, l
 		text = err
 	}
 	switch {
-	case api.Code == http.StatusNotFound && strings.Contains(api.Message, "Dataset"):
-		return cli.WithRemedy(text, "--dataset names the dataset, --project the project; the pipeline's own are its flags of the same names")
+	case api.Code == http.StatusNotFound:
+		return cli.WithRemedy(text, "--dataset names the dataset of tables that are written without one, --project the project")
 	case strings.Contains(api.Message, "must be qualified with a dataset"):
 		return cli.WithRemedy(text, "write dataset.table, or name the dataset with --dataset")
 	case api.Code == http.StatusUnauthorized:

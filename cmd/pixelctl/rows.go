@@ -134,7 +134,7 @@ func isNumber(f *bigquery.FieldSchema) bool {
 	return false
 }
 
-// count returns "1 row", "2 rows".
+// countOf returns, say, "1 row" or "2 rows".
 func countOf(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
