@@ -129,6 +129,17 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 			} else {
 				pc = in.x - 1
 			}
+		case opSwitch:
+			branches := in.branches.lists[0]
+			if pos < len(agent) {
+				branches = in.branches.lists[in.branches.choice[agent[pos]&0x7f]]
+			}
+			if ok = len(branches) > 0; ok {
+				for i := len(branches) - 1; i > 0; i-- {
+					stack = append(stack, frame{retry, branches[i], int32(pos), 0})
+				}
+				pc = branches[0] - 1
+			}
 		case opJump:
 			ok, pc = true, in.x-1
 		case opSave:

@@ -25,50 +25,51 @@ var declaredTSV string
 // adjusted replaces patterns of crawlers.tsv that would also hit browsers or
 // apps that people use; an empty replacement drops the pattern.
 var adjusted = map[string]string{
-	`AP3A\.240617\.008`:  "", // an Android build, on millions of phones
-	`MetaIAB Facebook`:   "", // the browser inside Meta's apps
-	`Code\/1\.`:          "", // browsers built into editors
-	`Trae\/`:             "",
-	`Fluid`:              "", // a site-specific browser
-	`Amazon CloudFront`:  "", // proxies that fetch for a person and hide the person's agent
-	`GoogleImageProxy`:   "",
-	`YahooMailProxy`:     "",
-	`mail\.ru`:           `top\.mail\.ru`, // in agents of apps too
-	`Goodreads`:          `compatible; Goodreads`,
-	`Blackboard`:         `Blackboard Safeassign`,
-	`Bluesky\/`:          `^Bluesky/`,
-	`Sonic`:              `\bSonic/|RankSonic`,
-	`Sogou`:              `Sogou [A-Za-z]+ [Ss]pider|Sogou-Test-Spider|Sogou [Hh]ead`,
-	`speedy`:             `speedy_spider`,
-	`coccoc`:             `coccoc(?:bot|/)`,
-	`Hatena`:             `Hatena(?:-|::| )`,
-	`Viber`:              `^Viber`,
-	`WhatsApp`:           `^WhatsApp`,
-	`Butterfly`:          `Butterfly/1`, // a phone by HTC
-	`Fever`:              `Fever/`,
-	`Genieo`:             `Genieo/`,
-	`Yeti`:               `\bYeti/`,
-	`ichiro`:             `ichiro/`,
-	`linko`:              `\blinko\.app`,
-	`ds9`:                `^ds9 `,
-	`Devin`:              `\bDevin/`,
-	`Magellan`:           `^Magellan`,
-	`Adventurer`:         `^Adventurer`,
-	`Charlotte`:          `Charlotte/`,
-	`Jumio`:              `^Jumio`,
-	`Hotjar`:             `Hotjar Version/`,
-	`Notion\/`:           `^Notion/`, // the desktop app says so too, further on
-	`Asana\/`:            `^Asana/`,
-	`Tumblr\/`:           `^Tumblr/\d+\.\d+\.\d+\.\d+$`,
-	`upday\/`:            `; upday/`,
-	`PayPal\/`:           `PayPal IPN`,
-	`CapitalOneShopping`: `^CapitalOneShopping/`,
-	`Instapaper\/`:       `Instaparser`,
-	`RED\/`:              `^RED/`,
-	`Make\/`:             `^Make/`,
-	`BW\/`:               `^BW/`,
-	`008\/`:              `^008/`,
-	`Operator\/`:         `\bOperator/`,
+	`AP3A\.240617\.008`:        "", // an Android build, on millions of phones
+	`MetaIAB Facebook`:         "", // the browser inside Meta's apps
+	`Code\/1\.`:                "", // browsers built into editors
+	`Trae\/`:                   "",
+	`Fluid`:                    "", // a site-specific browser
+	`Amazon CloudFront`:        "", // proxies that fetch for a person and hide the person's agent
+	`GoogleImageProxy`:         "",
+	`YahooMailProxy`:           "",
+	`mail\.ru`:                 `top\.mail\.ru`, // in agents of apps too
+	`Goodreads`:                `compatible; Goodreads`,
+	`Blackboard`:               `Blackboard Safeassign`,
+	`Bluesky\/`:                `^Bluesky/`,
+	`Sonic`:                    `\bSonic/|RankSonic`,
+	`Sogou`:                    `Sogou [A-Za-z]+ [Ss]pider|Sogou-Test-Spider|Sogou [Hh]ead`,
+	`speedy`:                   `speedy_spider`,
+	`coccoc`:                   `coccoc(?:bot|/|$)`,
+	`Hatena`:                   `Hatena(?:-|::| )`,
+	`Viber`:                    `^Viber$`,
+	`Spider[\s\S]*spider\.com`: `\bSpider;.*/www\.spider\.com`,
+	`WhatsApp`:                 `^WhatsApp(?:/[0-9.]+)?(?: [A-Z])?$`, // the app adds its device
+	`Butterfly`:                `Butterfly/1`,                        // a phone by HTC
+	`Fever`:                    `Fever/`,
+	`Genieo`:                   `Genieo/`,
+	`Yeti`:                     `\bYeti/`,
+	`ichiro`:                   `ichiro/`,
+	`linko`:                    `\blinko\.app`,
+	`ds9`:                      `^ds9 `,
+	`Devin`:                    `\bDevin/`,
+	`Magellan`:                 `^Magellan`,
+	`Adventurer`:               `^Adventurer`,
+	`Charlotte`:                `Charlotte/`,
+	`Jumio`:                    `^Jumio`,
+	`Hotjar`:                   `Hotjar Version/`,
+	`Notion\/`:                 `^Notion/`, // the desktop app says so too, further on
+	`Asana\/`:                  `^Asana/`,
+	`Tumblr\/`:                 `^Tumblr/\d+\.\d+\.\d+\.\d+$`,
+	`upday\/`:                  `; upday/`,
+	`PayPal\/`:                 `PayPal IPN`,
+	`CapitalOneShopping`:       `^CapitalOneShopping/`,
+	`Instapaper\/`:             `Instaparser`,
+	`RED\/`:                    `^RED/`,
+	`Make\/`:                   `^Make/`,
+	`BW\/`:                     `\bBW/`,
+	`008\/`:                    `^008/`,
+	`Operator\/`:               `\bOperator/`,
 	// Apps put their own name before that of the library; the library alone
 	// says that a program, not a person, asks.
 	`okhttp`: `^okhttp`,
@@ -122,17 +123,19 @@ func (p *Parser) Bot(ua string) (kind string, ok bool) {
 	defer p.pool.Put(w)
 	ascii := isASCII(ua)
 	p.filter.scan(ua, ascii, w.scratch)
-	return p.bot(ua, ascii, p.first(listDevices, ua, ascii, w)[0], w)
+	return p.bot(ua, ascii, p.first(listSystems, ua, ascii, w)[0], p.first(listDevices, ua, ascii, w)[0], w)
 }
 
-// bot needs the workspace of a scan of ua and the device family of uap-core.
-func (p *Parser) bot(ua string, ascii bool, family string, w *workspace) (kind string, ok bool) {
+// bot needs the workspace of a scan of ua and the families of uap-core.
+func (p *Parser) bot(ua string, ascii bool, os, family string, w *workspace) (kind string, ok bool) {
 	if n := p.label(listCrawlers, ua, ascii, w); n >= 0 {
 		return p.kinds[n], true
 	}
-	// uap-core's last Spider rule takes any agent with the word "silk", which
-	// Amazon's browser has.
-	if family == "Spider" && !strings.Contains(ua, " Silk/") {
+	// uap-core's last Spider rule goes by fragments of words: "silk" is in the
+	// name of Amazon's browser, "zeal" in New Zealand. So it does not decide on
+	// an agent that is otherwise that of a browser on a known system.
+	asBrowser := os != "" && (strings.HasPrefix(ua, "Mozilla/") || strings.HasPrefix(ua, "Opera/"))
+	if family == "Spider" && !asBrowser {
 		return KindOther, true
 	}
 	return "", false

@@ -32,6 +32,7 @@ const (
 // leave first, so that a long tail of them does not push out the common ones.
 type Cache struct {
 	parser   *Parser
+	parse    func(ua string) Client // the parser's; tests count its calls
 	seed     maphash.Seed
 	sets     []cacheSet // a power of two; an agent's hash gives its set
 	maxBytes int
@@ -58,8 +59,9 @@ type cacheEntry struct {
 
 // A flight is a parse that is going on.
 type flight struct {
-	done   chan struct{}
-	client *Client // set before done is closed; nil if the parse panicked
+	done    chan struct{}
+	client  *Client // set before done is closed; nil if the parse panicked
+	waiting int     // callers
 }
 
 // NewCache returns an empty cache for at least the given number of agents:
@@ -71,6 +73,7 @@ func NewCache(p *Parser, entries int) *Cache {
 	}
 	return &Cache{
 		parser:   p,
+		parse:    p.Parse,
 		seed:     maphash.MakeSeed(),
 		sets:     make([]cacheSet, sets),
 		maxBytes: sets * ways * bytesPerEntry,
@@ -122,7 +125,7 @@ func (c *Cache) Lookup(ua []byte) *Client {
 		return client
 	}
 	for {
-		if client := c.parse(hash, ua); client != nil {
+		if client := c.miss(hash, ua); client != nil {
 			return client
 		}
 	}
@@ -153,15 +156,16 @@ func (c *Cache) find(hash uint64, ua []byte) *Client {
 	return nil
 }
 
-// parse parses the agent or waits for who does. It returns nil if that one
+// miss parses the agent or waits for who does. It returns nil if that one
 // panicked.
-func (c *Cache) parse(hash uint64, ua []byte) *Client {
+func (c *Cache) miss(hash uint64, ua []byte) *Client {
 	c.mu.Lock()
 	if client := c.find(hash, ua); client != nil {
 		c.mu.Unlock()
 		return client
 	}
 	if f := c.flights[string(ua)]; f != nil {
+		f.waiting++
 		c.mu.Unlock()
 		<-f.done
 		return f.client
@@ -177,7 +181,7 @@ func (c *Cache) parse(hash uint64, ua []byte) *Client {
 		c.mu.Unlock()
 		close(f.done)
 	}()
-	e := &cacheEntry{agent: agent, client: c.parser.Parse(agent)}
+	e := &cacheEntry{agent: agent, client: c.parse(agent)}
 	f.client = &e.client
 	e.size = entrySize(e)
 	if len(agent) <= maxCachedAgent && e.size <= ways*bytesPerEntry {

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	//go:embed testdata/browsers.txt.gz
-	browsersGzip []byte
+	//go:embed testdata/agents.txt.gz
+	agentsGzip []byte
 	//go:embed testdata/crawlers.txt.gz
 	crawlersGzip []byte
 	//go:embed testdata/ordinary.tsv
@@ -55,7 +55,7 @@ func ordinary(tb testing.TB) (agents, types []string) {
 // corpus is every real agent that the package has.
 func corpus(tb testing.TB) []string {
 	agents, _ := ordinary(tb)
-	agents = append(agents, unzipLines(tb, browsersGzip)...)
+	agents = append(agents, unzipLines(tb, agentsGzip)...)
 	return append(agents, unzipLines(tb, crawlersGzip)...)
 }
 

@@ -26,9 +26,9 @@ func loadDeviceTypes() (rules []*rule, types []string, err error) {
 	return rules, types, nil
 }
 
-// deviceType needs the workspace of a scan of ua and the families of uap-core.
-func (p *Parser) deviceType(ua string, ascii bool, os, family string, w *workspace) string {
-	if _, ok := p.bot(ua, ascii, family, w); ok {
+// deviceType needs the workspace of a scan of ua and what uap-core says.
+func (p *Parser) deviceType(ua string, ascii bool, os, family, brand string, w *workspace) string {
+	if _, ok := p.bot(ua, ascii, os, family, w); ok {
 		return DeviceBot
 	}
 	if n := p.label(listDeviceTypes, ua, ascii, w); n >= 0 {
@@ -47,6 +47,11 @@ func (p *Parser) deviceType(ua string, ascii bool, os, family string, w *workspa
 	case os == "iOS", family == "Generic Smartphone", family == "Generic Feature Phone":
 		return DeviceMobile
 	case desktopSystems[os]:
+		return DeviceDesktop
+	case brand != "":
+		// uap-core knows hundreds of feature phones by their bare names.
+		return DeviceMobile
+	case strings.Contains(ua, "X11") || strings.Contains(ua, "Macintosh"):
 		return DeviceDesktop
 	}
 	return DeviceUnknown

@@ -24,7 +24,8 @@
 //  2. The agent declares an automatic client: bot. It is found by the list of
 //     crawler-user-agents (data/crawlers.tsv; patterns that also hit what
 //     people use are narrowed in bot.go), by data/declared.tsv, or by
-//     uap-core's device family Spider. HTTP libraries and command line tools
+//     uap-core's device family Spider, the last except in agents that begin as
+//     browsers do and name a system that uap-core knows. HTTP libraries and command line tools
 //     count as bots if the agent is their bare default ("okhttp/4.9.0"), since
 //     no browser is there to show an advertisement; an app that puts its own
 //     name first does not, nor do the platforms' own names "Dalvik" (Android)
@@ -38,7 +39,9 @@
 //     agent on Android or iOS: mobile.
 //  5. A desktop system by uap-core's family: desktop. An iPad asks for desktop
 //     sites by default and then cannot be told from a Macintosh.
-//  6. unknown.
+//  6. A device brand by uap-core: mobile (feature phones say little else).
+//  7. The words X11 or Macintosh: desktop.
+//  8. Anything else: unknown.
 //
 // [Parser.Bot] gives the kind of an automatic client.
 //

@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	maxExact   = 64 // strings in a set that is still multiplied out
-	maxLiteral = 24 // bytes of a literal; longer ones are cut, which only weakens them
-	minLiteral = 2  // bytes; shorter ones are in most agents
+	maxSet     = 256 // strings in a set that is still multiplied out
+	maxLiteral = 24  // bytes of a literal; longer ones are cut, which only weakens them
+	minLiteral = 2   // bytes; shorter ones are in most agents
+	maxClauses = 8   // clauses that an alternation is turned into
 )
 
 // requiredLiterals returns what any text that the expression matches must
@@ -22,18 +23,26 @@ const (
 // then ask for less than they could, which is safe.
 func requiredLiterals(tree *syntax.Regexp) (clauses [][]string, fold bool) {
 	fold = ignoresCase(tree)
-	l := literals{fold: fold}
-	exact, clauses := l.of(tree)
-	if exact != nil {
-		clauses = append(clauses, exact)
+	f := literals{fold: fold}.of(tree)
+	for _, c := range f.all() {
+		c = reduce(c)
+		if c == nil || slices.ContainsFunc(clauses, func(have []string) bool { return implies(have, c) }) {
+			continue
+		}
+		clauses = slices.DeleteFunc(clauses, func(have []string) bool { return implies(c, have) })
+		clauses = append(clauses, c)
 	}
-	kept := clauses[:0]
-	for _, c := range clauses {
-		if c = reduce(c); c != nil {
-			kept = append(kept, c)
+	return clauses, fold
+}
+
+// implies reports whether a text that has one of a also has one of b.
+func implies(a, b []string) bool {
+	for _, s := range a {
+		if !slices.ContainsFunc(b, func(part string) bool { return strings.Contains(s, part) }) {
+			return false
 		}
 	}
-	return kept, fold
+	return true
 }
 
 func ignoresCase(re *syntax.Regexp) bool {
@@ -43,65 +52,111 @@ func ignoresCase(re *syntax.Regexp) bool {
 	return slices.ContainsFunc(re.Sub, ignoresCase)
 }
 
+// facts are what is known of the texts that an expression matches: either all
+// of them (exact), or, where that is nil, how they may begin and end and what
+// else they contain. Nothing known of an end is the set of the empty string.
+type facts struct {
+	exact          []string
+	prefix, suffix []string
+	clauses        [][]string
+}
+
+var (
+	emptySet = []string{""}
+	unknown  = facts{prefix: emptySet, suffix: emptySet}
+	noText   = facts{exact: emptySet}
+)
+
+func (f facts) begin() []string {
+	if f.exact != nil {
+		return f.exact
+	}
+	return f.prefix
+}
+
+func (f facts) end() []string {
+	if f.exact != nil {
+		return f.exact
+	}
+	return f.suffix
+}
+
+// all returns everything that a match contains.
+func (f facts) all() [][]string {
+	if f.exact != nil {
+		return [][]string{f.exact}
+	}
+	return append(slices.Clone(f.clauses), f.prefix, f.suffix)
+}
+
+// inside returns what is known where f is a part that may occur more than
+// once.
+func (f facts) inside() facts {
+	return facts{prefix: f.begin(), suffix: f.end(), clauses: f.clauses}
+}
+
 type literals struct{ fold bool }
 
-// of returns either the finite set of strings that re matches, or, with a nil
-// set, the clauses that it implies.
-func (l literals) of(re *syntax.Regexp) (exact []string, clauses [][]string) {
+func (l literals) of(re *syntax.Regexp) facts {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText,
 		syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
-		return []string{""}, nil
+		return noText
 
 	case syntax.OpLiteral:
-		var b strings.Builder
 		for _, r := range re.Rune {
 			// U+FFFD also matches a broken byte; letters beyond ASCII fold in
 			// ways that the automaton does not know.
 			if r == utf8.RuneError || l.fold && r >= utf8.RuneSelf {
-				return nil, nil
+				return unknown
 			}
-			b.WriteRune(r)
 		}
-		return []string{l.norm(b.String())}, nil
+		return facts{exact: []string{l.norm(string(re.Rune))}}
 
 	case syntax.OpCharClass:
+		var exact []string
 		for i := 0; i < len(re.Rune); i += 2 {
 			lo, hi := re.Rune[i], re.Rune[i+1]
 			if hi >= utf8.RuneSelf || len(exact)+int(hi-lo) >= 8 {
-				return nil, nil
+				return unknown
 			}
 			for r := lo; r <= hi; r++ {
 				exact = append(exact, l.norm(string(r)))
 			}
 		}
-		return exact, nil
+		if exact != nil {
+			return facts{exact: exact}
+		}
 
 	case syntax.OpCapture:
 		return l.of(re.Sub[0])
 
 	case syntax.OpQuest:
-		if exact, _ := l.of(re.Sub[0]); exact != nil {
-			return append(slices.Clone(exact), ""), nil
-		}
-		return nil, nil
+		return alternate(l.of(re.Sub[0]), noText)
 
 	case syntax.OpPlus:
-		return nil, l.implied(re.Sub[0])
+		return l.of(re.Sub[0]).inside()
 
 	case syntax.OpRepeat:
 		if re.Min > 0 {
-			return nil, l.implied(re.Sub[0])
+			return l.of(re.Sub[0]).inside()
 		}
-		return nil, nil
 
 	case syntax.OpConcat:
-		return l.concat(re.Sub)
+		f := noText
+		for _, sub := range re.Sub {
+			f = concat(f, l.of(sub))
+		}
+		return f
 
 	case syntax.OpAlternate:
-		return l.alternate(re.Sub)
+		branches := make([]facts, len(re.Sub))
+		for i, sub := range re.Sub {
+			branches[i] = l.of(sub)
+		}
+		return alternate(branches...)
 	}
-	return nil, nil // any character, a star, or no match
+	return unknown // any character, a star, or no match
 }
 
 func (l literals) norm(s string) string {
@@ -111,76 +166,77 @@ func (l literals) norm(s string) string {
 	return s
 }
 
-func (l literals) implied(re *syntax.Regexp) [][]string {
-	exact, clauses := l.of(re)
-	if exact != nil {
-		return [][]string{exact}
+func concat(a, b facts) facts {
+	// Where a ends, b begins: what stands there is known if the product of
+	// both sets is not too large.
+	joint := product(a.end(), b.begin())
+	if joint != nil && a.exact != nil && b.exact != nil {
+		return facts{exact: joint}
 	}
-	return clauses
+	f := facts{prefix: a.begin(), suffix: b.end(), clauses: append(slices.Clone(a.clauses), b.clauses...)}
+	switch {
+	case joint == nil:
+		f.clauses = append(f.clauses, a.end(), b.begin())
+	case a.exact != nil:
+		f.prefix = joint
+	case b.exact != nil:
+		f.suffix = joint
+	default:
+		f.clauses = append(f.clauses, joint)
+	}
+	return f
 }
 
-// concat joins neighbouring finite sets; anything else between them ends a
-// clause.
-func (l literals) concat(subs []*syntax.Regexp) (exact []string, clauses [][]string) {
-	current, finite := []string{""}, true
-	for _, sub := range subs {
-		e, c := l.of(sub)
-		if e != nil && len(current)*len(e) <= maxExact {
-			joined := make([]string, 0, len(current)*len(e))
-			for _, a := range current {
-				for _, b := range e {
-					joined = append(joined, a+b)
-				}
-			}
-			current = joined
-			continue
-		}
-		clauses = append(clauses, current)
-		clauses = append(clauses, c...)
-		current, finite = []string{""}, false
-		if e != nil {
-			current = e
+func product(a, b []string) []string {
+	if len(a)*len(b) > maxSet {
+		return nil
+	}
+	joined := make([]string, 0, len(a)*len(b))
+	for _, x := range a {
+		for _, y := range b {
+			joined = append(joined, x+y)
 		}
 	}
-	if finite {
-		return current, nil
-	}
-	return nil, append(clauses, current)
+	return joined
 }
 
-// alternate unites finite sets; otherwise one clause holds the best clause of
-// every branch, and a branch without any leaves nothing to require.
-func (l literals) alternate(subs []*syntax.Regexp) (exact []string, clauses [][]string) {
-	var union []string
+// alternate unites sets. Of what the branches contain, a clause of each one
+// together is a clause; a branch without any leaves nothing to require.
+func alternate(branches ...facts) facts {
+	var prefix, suffix []string
 	finite := true
-	for _, sub := range subs {
-		e, c := l.of(sub)
-		if e == nil {
-			finite = false
-			e = best(c)
-			if e == nil {
-				return nil, nil
+	contained := [][]string{nil}
+	for _, b := range branches {
+		prefix = append(prefix, b.begin()...)
+		suffix = append(suffix, b.end()...)
+		finite = finite && b.exact != nil
+		choices := slices.DeleteFunc(b.all(), func(c []string) bool { return shortest(c) < minLiteral })
+		if len(contained)*len(choices) > maxClauses {
+			choices = [][]string{slices.MaxFunc(choices, func(x, y []string) int { return shortest(x) - shortest(y) })}
+		}
+		var longer [][]string
+		for _, c := range contained {
+			for _, choice := range choices {
+				longer = append(longer, slices.Concat(c, choice))
 			}
 		}
-		union = append(union, e...)
+		contained = longer
 	}
-	if finite {
-		return union, nil
+	if finite && len(prefix) <= maxSet {
+		return facts{exact: prefix}
 	}
-	return nil, [][]string{union}
+	f := facts{prefix: prefix, suffix: suffix, clauses: contained}
+	if len(prefix) > maxSet {
+		f.prefix = emptySet
+	}
+	if len(suffix) > maxSet {
+		f.suffix = emptySet
+	}
+	return f
 }
 
-// best returns the clause whose shortest string is longest, nil if there is
-// no usable one.
-func best(clauses [][]string) (found []string) {
-	longest := 0
-	for _, c := range clauses {
-		shortest := len(slices.MinFunc(c, func(a, b string) int { return len(a) - len(b) }))
-		if shortest > longest {
-			longest, found = shortest, c
-		}
-	}
-	return found
+func shortest(clause []string) int {
+	return len(slices.MinFunc(clause, func(a, b string) int { return len(a) - len(b) }))
 }
 
 // reduce cuts long strings and drops those that contain another one, which is

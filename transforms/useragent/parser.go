@@ -110,7 +110,7 @@ func (p *Parser) Parse(ua string) Client {
 		BrowserVersion: joinVersion(browser[1:]),
 		OS:             system[0],
 		OSVersion:      joinVersion(system[1:]),
-		DeviceType:     p.deviceType(ua, ascii, system[0], device[0], w),
+		DeviceType:     p.deviceType(ua, ascii, system[0], device[0], device[1], w),
 		DeviceBrand:    device[1],
 		DeviceModel:    device[2],
 	}

@@ -140,8 +140,11 @@ func (f *prefilter) scan(agent string, ascii bool, s *scratch) {
 			continue
 		}
 		state &^= hit
-		for _, t := range a.found[state] {
-			for _, id := range f.variants[t] {
+		for end := state; end != 0; end = a.rest[end] {
+			if a.found[end] < 0 {
+				continue // only at first: rest leads to strings
+			}
+			for _, id := range f.variants[a.found[end]] {
 				if s.present.has(id) {
 					continue
 				}

@@ -2,6 +2,7 @@ package useragent
 
 import (
 	"regexp/syntax"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -25,6 +26,7 @@ const (
 	opGreedy                // min to max characters of set, as many as possible
 	opLazy                  // min to max characters of set, as few as possible
 	opSplit                 // go on with the next instruction, else at x
+	opSwitch                // go on at the branches for the next character, in order
 	opJump                  // go on at x
 	opSave                  // the position is capture x
 	opBegin                 // start of text
@@ -41,7 +43,14 @@ type inst struct {
 	set  charSet
 	// opGreedy: what follows starts with this byte, if it is not 0.
 	follow   byte
-	min, max int32 // max is -1 for no limit
+	min, max int32     // max is -1 for no limit
+	branches *branches // opSwitch
+}
+
+// branches are the alternatives worth trying, by the next character.
+type branches struct {
+	choice [128]uint8 // index of lists
+	lists  [][]int32  // instructions, in order; the first list is for the end of the text
 }
 
 // A charSet is a set of ASCII characters.
@@ -159,23 +168,39 @@ func (c *compiler) emit(re *syntax.Regexp) bool {
 }
 
 func (c *compiler) alternate(subs []*syntax.Regexp) bool {
+	b := &branches{lists: [][]int32{nil}}
+	c.add(inst{op: opSwitch, branches: b})
+	var byChar [128][]int32
 	var jumps []int
 	for i, sub := range subs {
-		if i == len(subs)-1 {
-			if !c.emit(sub) {
-				return false
-			}
-			break
+		branch := c.here()
+		set, nullable := firstChars(sub)
+		if nullable {
+			b.lists[0] = append(b.lists[0], branch)
+			set = allChars
 		}
-		split := c.split(sub)
+		for ch := range byChar {
+			if set.has(byte(ch)) {
+				byChar[ch] = append(byChar[ch], branch)
+			}
+		}
 		if !c.emit(sub) {
 			return false
 		}
-		jumps = append(jumps, c.add(inst{op: opJump}))
-		c.code[split].x = c.here()
+		if i < len(subs)-1 {
+			jumps = append(jumps, c.add(inst{op: opJump}))
+		}
 	}
 	for _, pc := range jumps {
 		c.code[pc].x = c.here()
+	}
+	for ch, list := range byChar {
+		n := slices.IndexFunc(b.lists, func(l []int32) bool { return slices.Equal(l, list) })
+		if n < 0 {
+			n = len(b.lists)
+			b.lists = append(b.lists, list)
+		}
+		b.choice[ch] = uint8(n) // 129 lists at most
 	}
 	return true
 }

@@ -1,0 +1,106 @@
+package useragent
+
+import (
+	"strings"
+	"testing"
+)
+
+// linear applies the rules as the specification says: each in turn, by package
+// regexp, without prefilter and backtracker.
+func linear(p *Parser, ua string) Client {
+	if ua == "" {
+		return Client{DeviceType: DeviceUnknown}
+	}
+	var found [3][4]string
+	for list := range found {
+		for _, r := range p.rules[p.bounds[list]:p.bounds[list+1]] {
+			captures := r.regexp().FindStringSubmatchIndex(ua)
+			if captures == nil {
+				continue
+			}
+			var values [4]string
+			for i := range values {
+				values[i] = r.values[i].expand(ua, captures)
+				if list == listDevices {
+					values[i] = strings.TrimSpace(values[i])
+				}
+			}
+			if values[0] == "Other" {
+				break
+			}
+			if values[0] != "" {
+				found[list] = values
+				break
+			}
+		}
+	}
+	browser, system, device := found[0], found[1], found[2]
+	return Client{
+		Browser:        browser[0],
+		BrowserVersion: joinVersion(browser[1:]),
+		OS:             system[0],
+		OSVersion:      joinVersion(system[1:]),
+		DeviceType:     linearDeviceType(p, ua, system[0], device),
+		DeviceBrand:    device[1],
+		DeviceModel:    device[2],
+	}
+}
+
+func linearDeviceType(p *Parser, ua, os string, device [4]string) string {
+	label := func(list int) int {
+		for i, r := range p.rules[p.bounds[list]:p.bounds[list+1]] {
+			if r.regexp().MatchString(ua) {
+				return i
+			}
+		}
+		return -1
+	}
+	browser := strings.HasPrefix(ua, "Mozilla/") || strings.HasPrefix(ua, "Opera/")
+	if label(listCrawlers) >= 0 || device[0] == "Spider" && !(browser && os != "") {
+		return DeviceBot
+	}
+	if i := label(listDeviceTypes); i >= 0 {
+		return p.types[i]
+	}
+	switch {
+	case device[0] == "Generic Tablet", os == "Android" && strings.HasPrefix(ua, "Mozilla/"):
+		return DeviceTablet
+	case os == "Android", os == "iOS", strings.HasPrefix(device[0], "Generic "):
+		return DeviceMobile
+	case desktopSystems[os]:
+		return DeviceDesktop
+	case device[1] != "":
+		return DeviceMobile
+	case strings.Contains(ua, "X11"), strings.Contains(ua, "Macintosh"):
+		return DeviceDesktop
+	}
+	return DeviceUnknown
+}
+
+// FuzzParse compares with the linear scan. Every input is parsed twice, to
+// catch what a reused workspace keeps from the call before.
+func FuzzParse(f *testing.F) {
+	for i, ua := range corpus(f) {
+		if i%100 == 0 {
+			f.Add(ua)
+		}
+	}
+	f.Add("")
+	f.Add("\u212aindle/3 \u017fafari")
+	f.Add("Mozilla/5.0 (Linux; Android 9; \xff\xfe Build/X) Mobile")
+	p := Default()
+	f.Fuzz(func(t *testing.T, ua string) {
+		if len(ua) > 4096 {
+			return // the linear scan would take a second
+		}
+		want := linear(p, ua)
+		for range 2 {
+			if got := p.Parse(ua); got != want {
+				t.Fatalf("Parse(%q)\n got %+v\nwant %+v", ua, got, want)
+			}
+		}
+		if _, bot := p.Bot(ua); bot != (want.DeviceType == DeviceBot) {
+			t.Fatalf("Bot(%q) = %t, but the device type is %s", ua, bot, want.DeviceType)
+		}
+	})
+}
