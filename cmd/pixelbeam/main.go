@@ -1,0 +1,134 @@
+// Command pixelbeam is the job: it reads load balancer log entries of an
+// advertising pixel, from files or Pub/Sub, and writes impressions, counts and
+// profiles. It is also the binary that a runner ships to its workers, so it is
+// pure Go and does nothing costly before Beam takes over.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+	"github.com/spf13/cobra"
+
+	"pixelbeam/cmd/internal/cli"
+	"pixelbeam/pipeline"
+	"pixelbeam/transforms/impression"
+)
+
+func main() { cli.Main(command()) }
+
+const long = `Turns the load balancer logs of an advertising pixel into data.
+
+Log entries come from files (--input, a batch job) or from Pub/Sub
+(--subscription, a streaming job). Impressions, counts per minute and rejected
+entries go to BigQuery (--bigquery_dataset), profiles to Bigtable
+(--bigtable_instance), and all rows to JSON files if wanted (--output_json).
+
+Ctrl-C drains a streaming job that runs on this machine.`
+
+const examples = `  # A first look, without any service:
+  pixelbeam --input='logs/*.json' --output_json=out
+
+  # The same on Beam's simplest runner:
+  pixelbeam --runner=direct --input=logs/ --output_json=out
+
+  # Streaming on this machine, against a local Pixelbeam (make run):
+  pixelbeam --project=pixelbeam-local --subscription=NAME --pubsub_endpoint=HOST:PORT \
+    --bigquery_dataset=pixelbeam --bigquery_storage_endpoint=HOST:PORT`
+
+func command() *cobra.Command {
+	opts := pipeline.DefaultOptions()
+	own := flag.NewFlagSet("pixelbeam", flag.ContinueOnError)
+	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink")
+	opts.RegisterFlags(own)
+	var quiet bool
+	own.BoolVar(&quiet, "quiet", false, "no progress on standard error")
+
+	cmd := &cobra.Command{
+		Use:     "pixelbeam",
+		Short:   "The Pixelbeam job: pixel log entries in, impressions, counts and profiles out",
+		Long:    long,
+		Example: examples,
+		Args:    cobra.NoArgs,
+	}
+	cli.GoFlags(cmd, "", own)
+	cli.GoFlags(cmd, "Beam and runner flags", flag.CommandLine)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		beam.Init() // On a worker this serves, and never returns.
+		opts.Project = flag.Lookup("project").Value.String()
+		if err := opts.Validate(); err != nil {
+			return cli.Usage(err)
+		}
+		if *jobopts.WorkerBinary == "" && !local(opts.Runner) {
+			// Without it the Go SDK builds a worker binary at every launch.
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			*jobopts.WorkerBinary = self
+		}
+		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+		if !quiet && local(opts.Runner) {
+			stop := progress(cmd.ErrOrStderr())
+			defer stop()
+		}
+		result, err := pipeline.Run(cmd.Context(), opts)
+		if err != nil {
+			return err
+		}
+		if err := cmd.Context().Err(); err != nil && !opts.Streaming() {
+			return err
+		}
+		if len(result) == 0 {
+			return nil // The runner went on without us, or counts elsewhere.
+		}
+		return errors.Join(result.Write(cmd.OutOrStdout()), result.Balance())
+	}
+	return cmd
+}
+
+// local tells whether a runner works in this process, whose totals are the
+// job's.
+func local(runner string) bool {
+	return runner == pipeline.RunnerPrism || runner == pipeline.RunnerDirect
+}
+
+// progress prints what was read, now and then, until stop is called.
+func progress(w io.Writer) (stop func()) {
+	ticker := time.NewTicker(10 * time.Second)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				t := impression.ProcessTotals()
+				fmt.Fprintf(w, "read %d entries: %d impressions, %d rejected, %d ignored\n",
+					t.Read(), t.Impressions, sum(t.Rejected), sum(t.Ignored))
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(done)
+	}
+}
+
+func sum[K comparable](m map[K]int64) (n int64) {
+	for _, c := range m {
+		n += c
+	}
+	return n
+}

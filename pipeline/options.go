@@ -1,0 +1,299 @@
+package pipeline
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"pixelbeam/pipeline/sink"
+	"pixelbeam/pipeline/source"
+	"pixelbeam/transforms/impression"
+	"pixelbeam/transforms/privacy"
+	"pixelbeam/transforms/useragent"
+)
+
+// Runners that the job is known to run on.
+const (
+	RunnerPrism    = "prism"    // local, streaming and batch, in process
+	RunnerDirect   = "direct"   // local, batch only
+	RunnerDataflow = "dataflow" // Google Cloud Dataflow
+	RunnerFlink    = "flink"    // a Flink job server
+)
+
+// Options is what a user can choose. The zero value is not useful; begin with
+// DefaultOptions.
+type Options struct {
+	// Runner is one of the Runner constants; default prism.
+	Runner string
+	// Project is the Google Cloud project of whatever names none.
+	Project string
+
+	// Input holds file patterns (local or gs://) for a batch job. Exactly one of
+	// Input, Subscription and Topic is set.
+	Input []string
+	// Subscription is a Pub/Sub subscription, projects/P/subscriptions/S or S.
+	Subscription string
+	// Topic is a Pub/Sub topic, for which Dataflow makes a subscription of its
+	// own. Dataflow only.
+	Topic string
+	// PubSubEndpoint is host:port of another Pub/Sub than Google's; optional.
+	PubSubEndpoint string
+	// PubSubPullers is how many pulls a worker keeps going; not on Dataflow.
+	PubSubPullers int
+	// UntilIdle ends a streaming job when the subscription is empty. Windows
+	// then fire once, at the end. Not on Dataflow.
+	UntilIdle bool
+	// HoldWatermark keeps all windows open until the job drains or is idle, for
+	// entries in no order of time. UntilIdle implies it. Not on Dataflow.
+	HoldWatermark bool
+	// WatermarkSlack is how far the watermark stays behind the event times seen;
+	// default 2 s. Not on Dataflow.
+	WatermarkSlack time.Duration
+
+	// PixelPaths are the request paths of the pixel; default
+	// impression.DefaultPixelPaths.
+	PixelPaths []string
+	// IP says what becomes of client addresses; default truncate.
+	IP privacy.IPMode
+	// Parameters is a dictionary of pixel parameters that adds to the default
+	// one, as JSON; optional.
+	Parameters []byte
+
+	// BigQueryDataset is DATASET or PROJECT.DATASET; empty writes no tables.
+	BigQueryDataset string
+	// BigQueryStorageEndpoint is host:port of another Storage Write API than
+	// Google's; optional.
+	BigQueryStorageEndpoint string
+	// BigtableInstance holds the profiles; empty keeps none.
+	BigtableInstance string
+	// BigtableTable is the table of profiles; default profiles.
+	BigtableTable string
+	// BigtableEndpoint is host:port of another Bigtable than Google's; optional.
+	BigtableEndpoint string
+	// OutputJSON is a folder for the same rows as JSON lines; optional.
+	OutputJSON string
+
+	// Counts says whether to write impression_counts; default true.
+	Counts bool
+	// AllowedLateness is how long after its end a window takes entries; default
+	// 10 minutes.
+	AllowedLateness time.Duration
+	// Shards is how many parts a window is aggregated in, 1 to 10,000; default
+	// 16. More shards spread more load, and write more rows of counts.
+	Shards int
+}
+
+// DefaultOptions returns the options of a job without flags.
+func DefaultOptions() Options {
+	return Options{
+		Runner:          RunnerPrism,
+		PubSubPullers:   4,
+		WatermarkSlack:  2 * time.Second,
+		PixelPaths:      impression.DefaultPixelPaths(),
+		IP:              privacy.IPTruncate,
+		BigtableTable:   "profiles",
+		Counts:          true,
+		AllowedLateness: 10 * time.Minute,
+		Shards:          16,
+	}
+}
+
+// Streaming tells whether the job reads an unbounded source.
+func (o *Options) Streaming() bool { return len(o.Input) == 0 }
+
+// RegisterFlags adds a flag for every option but Runner and Project, which Beam
+// has flags for, with the present values as defaults.
+func (o *Options) RegisterFlags(fs *flag.FlagSet) {
+	fs.Var((*list)(&o.Input), "input", "`patterns` of log files to read, comma-separated: local or gs:// globs, folders, .json or .jsonl, plain or .gz (batch)")
+	fs.StringVar(&o.Subscription, "subscription", o.Subscription, "Pub/Sub `subscription` to read (streaming)")
+	fs.StringVar(&o.Topic, "topic", o.Topic, "Pub/Sub `topic` to read by a subscription that Dataflow makes (streaming, Dataflow only)")
+	fs.StringVar(&o.PubSubEndpoint, "pubsub_endpoint", o.PubSubEndpoint, "`host:port` of a Pub/Sub service other than Google's, without TLS (else PUBSUB_EMULATOR_HOST)")
+	fs.IntVar(&o.PubSubPullers, "pubsub_pullers", o.PubSubPullers, "concurrent pulls per worker (not on Dataflow)")
+	fs.BoolVar(&o.UntilIdle, "until_idle", o.UntilIdle, "end when the subscription is empty (not on Dataflow)")
+	fs.DurationVar(&o.WatermarkSlack, "watermark_slack", o.WatermarkSlack, "how far the watermark stays behind the event times seen (not on Dataflow)")
+	fs.Var((*list)(&o.PixelPaths), "pixel_paths", "request `paths` of the pixel, comma-separated, matched exactly after percent-decoding")
+	fs.Var((*ipFlag)(&o.IP), "ip", "what becomes of client addresses: `truncate` (to /24 and /48), keep or drop")
+	fs.Func("parameters", "JSON `file` with pixel parameters that add to the default dictionary", func(name string) (err error) {
+		o.Parameters, err = os.ReadFile(name)
+		return err
+	})
+	fs.StringVar(&o.BigQueryDataset, "bigquery_dataset", o.BigQueryDataset, "`[project.]dataset` of the tables; none: no tables are written")
+	fs.StringVar(&o.BigQueryStorageEndpoint, "bigquery_storage_endpoint", o.BigQueryStorageEndpoint, "`host:port` of a Storage Write API other than Google's, without TLS")
+	fs.StringVar(&o.BigtableInstance, "bigtable_instance", o.BigtableInstance, "Bigtable `instance` of the profiles; none: no profiles are kept")
+	fs.StringVar(&o.BigtableTable, "bigtable_table", o.BigtableTable, "Bigtable `table` of the profiles")
+	fs.StringVar(&o.BigtableEndpoint, "bigtable_endpoint", o.BigtableEndpoint, "`host:port` of a Bigtable service other than Google's, without TLS (else BIGTABLE_EMULATOR_HOST)")
+	fs.StringVar(&o.OutputJSON, "output_json", o.OutputJSON, "`folder` for the same rows as JSON lines, beside or instead of the tables")
+	fs.BoolVar(&o.Counts, "counts", o.Counts, "count impressions per minute into impression_counts")
+	fs.DurationVar(&o.AllowedLateness, "allowed_lateness", o.AllowedLateness, "how long after its end a one-minute window takes late entries")
+	fs.IntVar(&o.Shards, "shards", o.Shards, "parts that a window is aggregated in")
+}
+
+var (
+	datasetPattern      = regexp.MustCompile(`^([a-z][a-z0-9.:-]*\.)?[A-Za-z0-9_]+$`)
+	subscriptionPattern = regexp.MustCompile(`^(projects/[^/]+/subscriptions/)?[A-Za-z][A-Za-z0-9._~%+-]{2,254}$`)
+	topicPattern        = regexp.MustCompile(`^(projects/[^/]+/topics/)?[A-Za-z][A-Za-z0-9._~%+-]{2,254}$`)
+)
+
+// Validate returns every error of the options, joined; each names the flag and
+// the remedy.
+func (o *Options) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	switch o.Runner {
+	case RunnerPrism, RunnerDirect, RunnerDataflow, RunnerFlink:
+	default:
+		wrong("--runner=%s is not known: give prism, direct, dataflow or flink", o.Runner)
+	}
+	sources := 0
+	for _, set := range []bool{len(o.Input) > 0, o.Subscription != "", o.Topic != ""} {
+		if set {
+			sources++
+		}
+	}
+	switch {
+	case sources == 0:
+		wrong("nothing to read: give --input (files), or --subscription (Pub/Sub)")
+	case sources > 1:
+		wrong("--input, --subscription and --topic exclude each other: give one of them")
+	}
+	if o.Streaming() && o.Runner == RunnerDirect {
+		wrong("--runner=direct runs batch jobs only: give --input, or --runner=prism")
+	}
+	if o.Topic != "" && o.Runner != RunnerDataflow {
+		wrong("--topic works on Dataflow only: give --subscription")
+	}
+	if o.Topic != "" && !topicPattern.MatchString(o.Topic) {
+		wrong("--topic=%s is not a topic: give projects/PROJECT/topics/NAME, or NAME", o.Topic)
+	}
+	if o.Subscription != "" && !subscriptionPattern.MatchString(o.Subscription) {
+		wrong("--subscription=%s is not a subscription: give projects/PROJECT/subscriptions/NAME, or NAME", o.Subscription)
+	}
+	if name := o.Subscription + o.Topic; name != "" && !strings.HasPrefix(name, "projects/") && o.Project == "" {
+		wrong("%s names no project: give --project, or the full name", name)
+	}
+	if len(o.Input) > 0 {
+		if err := (source.FilesConfig{Patterns: o.Input}).Validate(); err != nil {
+			wrong("--input: %w", err)
+		}
+	}
+	if o.PubSubPullers < 1 || o.PubSubPullers > 256 {
+		wrong("--pubsub_pullers=%d is not between 1 and 256", o.PubSubPullers)
+	}
+	if o.UntilIdle && (!o.Streaming() || o.Runner == RunnerDataflow) {
+		wrong("--until_idle ends a job that reads --subscription, and not on Dataflow (drain that one)")
+	}
+	if o.BigQueryDataset == "" && o.OutputJSON == "" {
+		wrong("nowhere to write: give --bigquery_dataset, or --output_json for a first look")
+	}
+	if o.BigQueryDataset != "" {
+		if !datasetPattern.MatchString(o.BigQueryDataset) {
+			wrong("--bigquery_dataset=%s is not a dataset: give DATASET or PROJECT.DATASET", o.BigQueryDataset)
+		} else if project, _ := o.dataset(); project == "" {
+			wrong("--bigquery_dataset=%s names no project: give --project, or PROJECT.DATASET", o.BigQueryDataset)
+		}
+	}
+	if o.BigtableInstance != "" && o.Project == "" {
+		wrong("--bigtable_instance=%s needs --project", o.BigtableInstance)
+	}
+	if o.AllowedLateness < 0 || o.WatermarkSlack < 0 {
+		wrong("--allowed_lateness and --watermark_slack cannot be negative")
+	}
+	if o.Shards < 1 || o.Shards > 10_000 {
+		wrong("--shards=%d is not between 1 and 10000", o.Shards)
+	}
+	if _, err := impression.NewConverter(o.parse(), useragent.SharedCache()); err != nil {
+		wrong("--pixel_paths or --parameters: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+// dataset splits [project.]dataset.
+func (o *Options) dataset() (project, dataset string) {
+	if i := strings.LastIndexByte(o.BigQueryDataset, '.'); i >= 0 {
+		return o.BigQueryDataset[:i], o.BigQueryDataset[i+1:]
+	}
+	return o.Project, o.BigQueryDataset
+}
+
+func (o *Options) parse() impression.Options {
+	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters}
+}
+
+func (o *Options) pubsub() source.PubSubConfig {
+	return source.PubSubConfig{
+		Subscription:  fullName(o.Project, "subscriptions", o.Subscription),
+		Endpoint:      o.PubSubEndpoint,
+		Pullers:       o.PubSubPullers,
+		UntilIdle:     o.UntilIdle,
+		HoldWatermark: o.HoldWatermark || o.UntilIdle,
+		SlackMillis:   int(o.WatermarkSlack.Milliseconds()),
+	}
+}
+
+func (o *Options) pubsubNative() source.PubSubNativeConfig {
+	return source.PubSubNativeConfig{
+		Subscription: fullName(o.Project, "subscriptions", o.Subscription),
+		Topic:        fullName(o.Project, "topics", o.Topic),
+	}
+}
+
+func (o *Options) bigQuery(table string) sink.BigQueryConfig {
+	project, dataset := o.dataset()
+	return sink.BigQueryConfig{Project: project, Dataset: dataset, Table: table, Endpoint: o.BigQueryStorageEndpoint}
+}
+
+// jsonPrefixes are the beginnings of file names of tables whose name is not
+// their own.
+var jsonPrefixes = map[string]string{"rejected_entries": "rejected", "impression_counts": "counts"}
+
+func (o *Options) json(table string) sink.JSONConfig {
+	prefix := table
+	if p, ok := jsonPrefixes[table]; ok {
+		prefix = p
+	}
+	return sink.JSONConfig{Dir: o.OutputJSON, Prefix: prefix, Table: table}
+}
+
+func (o *Options) bigtable() sink.BigtableConfig {
+	return sink.BigtableConfig{Project: o.Project, Instance: o.BigtableInstance, Table: o.BigtableTable, Endpoint: o.BigtableEndpoint}
+}
+
+func fullName(project, kind, name string) string {
+	if name == "" || strings.HasPrefix(name, "projects/") {
+		return name
+	}
+	return "projects/" + project + "/" + kind + "/" + name
+}
+
+// list is a comma-separated flag; it replaces the default.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(s string) error {
+	*l = nil
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	return nil
+}
+
+// ipFlag is the flag of an IP mode.
+type ipFlag privacy.IPMode
+
+func (f *ipFlag) String() string { return string(*f) }
+
+func (f *ipFlag) Set(s string) error {
+	mode, err := privacy.ParseIPMode(s)
+	if err == nil {
+		*f = ipFlag(mode)
+	}
+	return err
+}

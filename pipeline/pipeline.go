@@ -1,0 +1,83 @@
+package pipeline
+
+import (
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"pixelbeam/pipeline/sink"
+	"pixelbeam/pipeline/source"
+	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/impression"
+	"pixelbeam/transforms/profile"
+	"pixelbeam/transforms/rollup"
+)
+
+// Build adds the job to the scope. The options must be valid.
+//
+//	entries -> Parse -+-> rows ------------------------------> impressions
+//	                  +-> records -> Counts  (per minute) ---> impression_counts
+//	                  |           -> Updates (per minute) ---> profiles (Bigtable)
+//	                  +-> rejected --------------------------> rejected_entries
+//
+// Raw rows are written in the stage that reads and parses: nothing is shuffled
+// but packed sets of small records. What a sink's service refuses for good is
+// written to rejected_entries as well.
+func Build(s beam.Scope, o Options) {
+	rows, records, rejected := impression.Parse(s, read(s.Scope("read"), o), o.parse())
+
+	out := outputs{o}
+	out.table(s.Scope("impressions"), "impressions", rows)
+	out.rejected(s.Scope("rejected"), rejected)
+
+	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness}
+	if o.Counts {
+		counts := rollup.Counts(s, records, rollup.Options{Shards: o.Shards, Options: windows})
+		out.table(s.Scope("counts"), "impression_counts", counts)
+	}
+	if o.BigtableInstance != "" {
+		updates := profile.Updates(s, records, profile.Options{Shards: o.Shards, Options: windows})
+		out.profiles(s.Scope("profiles"), updates)
+	}
+}
+
+// read is the source of entries: files, or Pub/Sub in the way of the runner.
+func read(s beam.Scope, o Options) beam.PCollection {
+	switch {
+	case len(o.Input) > 0:
+		return source.Files(s, source.FilesConfig{Patterns: o.Input})
+	case o.Runner == RunnerDataflow:
+		return source.PubSubNative(s, o.pubsubNative())
+	default:
+		return source.PubSub(s, o.pubsub())
+	}
+}
+
+// outputs writes to every place that the options name. Each write ends in a
+// collection that something consumes: Prism spins on a stage without outputs.
+type outputs struct{ Options }
+
+// table writes rows to a BigQuery table and to JSON files.
+func (o outputs) table(s beam.Scope, table string, rows beam.PCollection) {
+	if o.BigQueryDataset != "" {
+		refused := sink.BigQuery(s, rows, o.bigQuery(table))
+		o.rejected(s.Scope("refused"), refused)
+	}
+	if o.OutputJSON != "" {
+		sink.Terminate(s, sink.JSON(s, rows, o.json(table)))
+	}
+}
+
+// rejected writes rows to the table rejected_entries, the end of the road: what
+// cannot be written there is logged.
+func (o outputs) rejected(s beam.Scope, rows beam.PCollection) {
+	if o.BigQueryDataset != "" {
+		sink.Terminate(s, sink.Rejected(s, rows, o.bigQuery("rejected_entries")))
+	}
+	if o.OutputJSON != "" {
+		sink.Terminate(s, sink.JSON(s, rows, o.json("rejected_entries")))
+	}
+}
+
+// profiles writes updates to Bigtable.
+func (o outputs) profiles(s beam.Scope, updates beam.PCollection) {
+	o.rejected(s.Scope("refused"), sink.Profiles(s, updates, o.bigtable()))
+}

@@ -1,0 +1,115 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+
+	"pixelbeam/pipeline/source"
+)
+
+// Result is what a finished job counted: the Beam counters of Pixelbeam, as
+// NAMESPACE/NAME, summed over steps. The namespaces are pixelbeam, source, sink
+// and sink/TABLE.
+type Result map[string]int64
+
+// Read is how many entries were read.
+func (r Result) Read() int64 { return r["pixelbeam/entries_read"] }
+
+// Impressions is how many entries were impressions, duplicates included.
+func (r Result) Impressions() int64 { return r["pixelbeam/impressions"] }
+
+// Rejected is how many entries were rejected, for all reasons.
+func (r Result) Rejected() int64 { return r.sum("pixelbeam/rejected_") }
+
+// Ignored is how many entries were ignored, for all reasons.
+func (r Result) Ignored() int64 { return r.sum("pixelbeam/ignored_") }
+
+func (r Result) sum(prefix string) (n int64) {
+	for name, c := range r {
+		if strings.HasPrefix(name, prefix) {
+			n += c
+		}
+	}
+	return n
+}
+
+// Balance returns an error unless entries read = impressions + rejected +
+// ignored.
+func (r Result) Balance() error {
+	if sum := r.Impressions() + r.Rejected() + r.Ignored(); r.Read() != sum {
+		return fmt.Errorf("the books do not balance: %d entries read, but %d impressions + %d rejected + %d ignored = %d",
+			r.Read(), r.Impressions(), r.Rejected(), r.Ignored(), sum)
+	}
+	return nil
+}
+
+// Write prints the books, then all other counters that are not zero.
+func (r Result) Write(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Read %d = impressions %d + rejected %d + ignored %d\n", r.Read(), r.Impressions(), r.Rejected(), r.Ignored())
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		if r[name] != 0 && name != "pixelbeam/entries_read" && name != "pixelbeam/impressions" {
+			fmt.Fprintf(&b, "  %-48s %d\n", strings.TrimPrefix(name, "pixelbeam/"), r[name])
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Run builds the job, runs it on o.Runner, which the program must have linked,
+// and waits until it ends. Beam must be initialized and the options valid.
+//
+// When ctx ends, a streaming job that runs in this process drains: it stops
+// reading, writes what it holds, closes its windows and ends without an error;
+// a batch job stops where it is.
+func Run(ctx context.Context, o Options) (Result, error) {
+	p, s := beam.NewPipelineWithRoot()
+	Build(s, o)
+	runCtx := ctx
+	if o.Streaming() && o.Runner == RunnerPrism {
+		runCtx = context.WithoutCancel(ctx)
+		draining := make(chan func(), 1)
+		stop := context.AfterFunc(ctx, func() { draining <- source.Drain() })
+		defer func() {
+			if !stop() {
+				undo := <-draining
+				undo()
+			}
+		}()
+	}
+	done, err := beam.Run(runCtx, o.Runner, p)
+	if err != nil {
+		return nil, fmt.Errorf("job on %s: %w", o.Runner, err)
+	}
+	return result(done), nil
+}
+
+// result reads the counters; nil where the runner has none.
+func result(done beam.PipelineResult) Result {
+	if done == nil {
+		return nil
+	}
+	r := make(Result)
+	metrics := done.Metrics()
+	for _, c := range metrics.AllMetrics().Counters() {
+		switch namespace, _, _ := strings.Cut(c.Namespace(), "/"); namespace {
+		case "pixelbeam", "source", "sink":
+			r[c.Namespace()+"/"+c.Name()] += c.Result()
+		}
+	}
+	return r
+}
+
+// Quiet makes Beam and the runners log warnings and errors only, to w's logger.
+func Quiet(logger *slog.Logger) {
+	slog.SetDefault(logger)
+	beamlog.SetLogger(&beamlog.Standard{Level: beamlog.SevWarn})
+}
