@@ -134,7 +134,7 @@ func classify(data []byte, attribute string) (Kind, string, *logEntry) {
 }
 
 func TestEntriesAreWhatTheySay(t *testing.T) {
-	const n = 60_000
+	const n = 30_000
 	g := New(busy())
 	want := Totals{Ignored: map[string]int64{}, Rejected: map[string]int64{}}
 	seen := map[string]bool{}   // identity of impressions
@@ -231,7 +231,7 @@ func checkShape(t *testing.T, l *logEntry, e *Entry) {
 // TestDistributions holds the shares and shapes to roughly what the options and
 // doc comments say. The draws are fixed, so this cannot fail by chance.
 func TestDistributions(t *testing.T) {
-	const n = 100_000
+	const n = 50_000
 	g := New(DefaultOptions())
 	opts := DefaultOptions()
 	count := map[string]int{}
@@ -346,7 +346,7 @@ func TestDistributions(t *testing.T) {
 		t.Errorf("parameters a request = %.1f, want 10 to 20", mean)
 	}
 	// The tail is long, the head is heavy.
-	if len(agents) < 800 || len(users) < 20_000 || len(hosts) < 20_000 {
+	if len(agents) < 800 || len(users) < 10_000 || len(hosts) < 20_000 {
 		t.Errorf("%d agents, %d users, %d addresses", len(agents), len(users), len(hosts))
 	}
 	most := 0
