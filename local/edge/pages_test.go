@@ -30,7 +30,7 @@ func TestSamplePage(t *testing.T) {
 		if u.Query().Get(name) == "" {
 			t.Errorf("the tag %s has no %s", u, name)
 		}
-		if !regexp.MustCompile(`[ {,]`+name+`: `).MatchString(body) {
+		if !regexp.MustCompile(`[ {,]` + name + `: `).MatchString(body) {
 			t.Errorf("the script has no %s", name)
 		}
 	}

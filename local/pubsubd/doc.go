@@ -33,9 +33,9 @@
 // With a folder ([Options].Dir) a publish is answered once it has been written to
 // a file there: it survives kill -9 of the process. A power cut or a crash of the
 // operating system may lose the last seconds; [Options].Sync closes that gap at
-// the price of an fsync a batch. Acknowledgements are written within
-// [ackFlushInterval], and when the server is closed: kill -9 can cause
-// redelivery, never loss. One process at a time can use a folder.
+// the price of an fsync a batch. Acknowledgements are written within about 50 ms,
+// and when the server is closed: kill -9 can cause redelivery, never loss. One
+// process at a time can use a folder.
 //
 // The log is cut into segments. A segment goes when it and all older ones hold
 // nothing unacknowledged; where a few old messages would hold up many acknowledged
