@@ -3,6 +3,7 @@ package sink
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,9 +16,15 @@ type lineFile struct {
 	stem string // of the file names, folder included
 
 	mu     sync.Mutex
-	file   *os.File // opened by the first append
-	size   int64    // of the whole lines in file
-	serial int      // of the latest object
+	file   growing // opened by the first append
+	size   int64   // of the whole lines in file
+	serial int     // of the latest object
+}
+
+// growing is what lineFile needs of a file opened to append.
+type growing interface {
+	io.Writer
+	Truncate(size int64) error
 }
 
 type fileKey struct {
