@@ -3,6 +3,8 @@ package bigqueryd
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
+	"sync"
 	"unsafe"
 )
 
@@ -15,6 +17,7 @@ type block struct {
 	columns []*column
 	arena   []byte
 	pin     runtime.Pinner
+	pool    *sync.Pool // where release puts it, for the next request
 }
 
 // column is one column of a block, or of the elements of a column.
@@ -56,14 +59,25 @@ func newColumn(f field) *column {
 	return c
 }
 
-// newBlock returns an empty block for rows of size bytes altogether.
-func newBlock(fields []field, size int) *block {
-	b := &block{columns: newColumns(fields), arena: make([]byte, 0, size), bytes: size}
+// prepare empties the block for rows of size bytes altogether.
+func (b *block) prepare(size int) {
+	b.rows, b.bytes = 0, size
+	for _, c := range b.columns {
+		c.reset()
+	}
+	b.arena = slices.Grow(b.arena[:0], size)
 	if size > 0 {
 		// DuckDB's vectors will hold pointers into the arena.
 		b.pin.Pin(unsafe.SliceData(b.arena))
 	}
-	return b
+}
+
+// reset empties the column and keeps its memory.
+func (c *column) reset() {
+	c.n, c.data, c.valid = 0, c.data[:0], c.valid[:0]
+	for _, child := range c.children {
+		child.reset()
+	}
 }
 
 // keep copies row into the arena, which must have room for it.
@@ -73,19 +87,22 @@ func (b *block) keep(row []byte) []byte {
 	return b.arena[start:len(b.arena):len(b.arena)]
 }
 
-// release ends the use of the block's memory by DuckDB.
-func (b *block) release() { b.pin.Unpin() }
+// release ends the use of the block.
+func (b *block) release() {
+	b.pin.Unpin()
+	b.pool.Put(b)
+}
 
 // slot makes row the last value of the column, marks it valid and returns its
 // bytes. row is n, or n-1 to replace the last value.
 func (c *column) slot(row int) []byte {
 	if row == c.n {
 		c.n++
-		if need := c.n * c.width; need <= cap(c.data) {
-			c.data = c.data[:need]
-		} else {
-			c.data = append(c.data, make([]byte, c.width)...)
+		need := c.n * c.width
+		if need > cap(c.data) {
+			c.data = slices.Grow(c.data, max(c.width, len(c.data)))
 		}
+		c.data = c.data[:need]
 		if row%64 == 0 {
 			c.valid = append(c.valid, 0)
 		}

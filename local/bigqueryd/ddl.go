@@ -3,6 +3,7 @@ package bigqueryd
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -127,19 +128,39 @@ func (s *Server) stamp(t *tableEntry) {
 }
 
 // growTable adds the columns of want that a table lacks, and takes their
-// descriptions.
+// descriptions. DuckDB refuses some pairs of alterations in one transaction, so
+// each column has its own.
 func (s *Server) growTable(ctx context.Context, dataset, id string, want []field) error {
-	return s.updateTable(ctx, dataset, id, func(t *tableEntry) ([]string, error) {
+	most := math.MaxInt
+	check := func(t *tableEntry) (merged []field, changes []string, err error) {
 		if t.isView() {
-			return nil, fmt.Errorf("%w: %s.%s is a view", errInvalid, dataset, id)
+			return nil, nil, fmt.Errorf("%w: %s.%s is a view", errInvalid, dataset, id)
 		}
-		merged, changes, err := merge(t.fields, want, "")
+		if merged, changes, err = merge(t.fields, want, "", most); err != nil {
+			return nil, nil, fmt.Errorf("%w: table %s.%s: %w", errInvalid, dataset, id, err)
+		}
+		return merged, changes, nil
+	}
+	// All of it must be allowed before a part is done.
+	t, err := s.catalog.table(dataset, id)
+	if err != nil {
+		return err
+	}
+	if _, _, err := check(t); err != nil {
+		return err
+	}
+	most = 1
+	for more := true; more; {
+		err := s.updateTable(ctx, dataset, id, func(t *tableEntry) ([]string, error) {
+			merged, changes, err := check(t)
+			t.fields, more = merged, len(changes) > 0
+			return changes, err
+		})
 		if err != nil {
-			return nil, fmt.Errorf("%w: table %s.%s: %w", errInvalid, dataset, id, err)
+			return err
 		}
-		t.fields = merged
-		return changes, nil
-	})
+	}
+	return nil
 }
 
 // updateTable replaces a table's entry by a copy that change has changed. change

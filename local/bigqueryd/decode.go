@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -26,6 +27,7 @@ import (
 type decoder struct {
 	fields  []field
 	message *messagePlan
+	pool    sync.Pool // of *block
 }
 
 // messagePlan says where the fields of a message go.
@@ -72,7 +74,9 @@ func newDecoder(schema *descriptorpb.DescriptorProto, fields []field) (*decoder,
 	if err != nil {
 		return nil, err
 	}
-	return &decoder{fields: fields, message: plan}, nil
+	d := &decoder{fields: fields, message: plan}
+	d.pool.New = func() any { return &block{columns: newColumns(fields), pool: &d.pool} }
+	return d, nil
 }
 
 func newMessagePlan(md protoreflect.MessageDescriptor, fields []field, path string, depth int) (*messagePlan, error) {
@@ -193,7 +197,8 @@ func (d *decoder) decode(rows [][]byte, fault func(row int) string) (*block, []r
 	for _, r := range rows {
 		size += len(r)
 	}
-	b := newBlock(d.fields, size)
+	b := d.pool.Get().(*block)
+	b.prepare(size)
 	var bad []rowError
 	for i, r := range rows {
 		err := d.message.parse(b.keep(r), b.columns, i)

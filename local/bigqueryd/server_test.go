@@ -206,3 +206,21 @@ func wantError(t *testing.T, err error, part string) {
 		t.Errorf("error = %v; want one with %q", err, part)
 	}
 }
+
+func mustTable(t testing.TB, name string) schemas.Table {
+	t.Helper()
+	table, ok := schemas.LookupTable(name)
+	if !ok {
+		t.Fatalf("no table %s", name)
+	}
+	return table
+}
+
+func tableEntryOf(t testing.TB, s *Server, name string) *tableEntry {
+	t.Helper()
+	table, err := s.catalog.table(testDataset, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}

@@ -222,8 +222,8 @@ func storageFields(fields []field) []*storagepb.TableFieldSchema {
 
 // merge returns the fields of a table that has old and is to have want too. Only
 // growth and relaxing REQUIRED are allowed, as in BigQuery. changes are the
-// statements after "ALTER TABLE t ".
-func merge(old, want []field, prefix string) (merged []field, changes []string, err error) {
+// statements after "ALTER TABLE t "; after most of them no more fields are added.
+func merge(old, want []field, prefix string, most int) (merged []field, changes []string, err error) {
 	merged = append(merged, old...)
 	for _, w := range want {
 		i := fieldIndex(merged, w.name)
@@ -231,6 +231,9 @@ func merge(old, want []field, prefix string) (merged []field, changes []string, 
 		if i < 0 {
 			if w.mode == required {
 				return nil, nil, fmt.Errorf("column %s: a column that is added cannot be REQUIRED", w.name)
+			}
+			if len(changes) == most {
+				continue
 			}
 			merged = append(merged, w)
 			change := "ADD COLUMN " + path + " " + w.duckType()
@@ -257,7 +260,7 @@ func merge(old, want []field, prefix string) (merged []field, changes []string, 
 				step = ".element."
 			}
 			var inner []string
-			if have.fields, inner, err = merge(have.fields, w.fields, path+step); err != nil {
+			if have.fields, inner, err = merge(have.fields, w.fields, path+step, most-len(changes)); err != nil {
 				return nil, nil, fmt.Errorf("column %s: %w", w.name, err)
 			}
 			changes = append(changes, inner...)
