@@ -184,6 +184,18 @@ func TestRootWithoutCommands(t *testing.T) {
 	}
 }
 
+func TestHelpKeepsTheOrderOfFlags(t *testing.T) {
+	root := &cobra.Command{Use: "job", RunE: func(*cobra.Command, []string) error { return nil }}
+	root.Flags().SortFlags = false
+	root.Flags().Bool("zebra", false, "")
+	root.Flags().Bool("ant", false, "")
+	var stdout, stderr bytes.Buffer
+	Run(context.Background(), root, []string{"--help"}, &stdout, &stderr)
+	if z, a := strings.Index(stdout.String(), "--zebra"), strings.Index(stdout.String(), "--ant"); z < 0 || a < z {
+		t.Errorf("flags are not in the order of their definition:\n%s", &stdout)
+	}
+}
+
 func TestGoFlags(t *testing.T) {
 	set := flag.NewFlagSet("beam", flag.ContinueOnError)
 	runner := set.String("runner", "prism", "which runner")

@@ -68,6 +68,7 @@ func writeUsage(cmd *cobra.Command) error {
 
 func inGroup(all *pflag.FlagSet, title string) *pflag.FlagSet {
 	out := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	out.SortFlags = all.SortFlags
 	all.VisitAll(func(f *pflag.Flag) {
 		group := ""
 		if g := f.Annotations[groupAnnotation]; len(g) > 0 {
