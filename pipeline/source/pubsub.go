@@ -183,11 +183,7 @@ func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimat
 	defer r.report(ctx)
 	r.settle(pos.Bundle)
 	if pos.End {
-		r.abandon()
-	}
-	if err := r.failure(); err != nil {
 		r.close()
-		return sdf.StopProcessing(), err
 	}
 
 	number := pos.Bundle + 1
@@ -216,6 +212,10 @@ func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimat
 	r.deliver(number, bundle)
 
 	if len(bundle) == 0 {
+		if err := r.failure(); err != nil {
+			r.close()
+			return sdf.StopProcessing(), err
+		}
 		if r.over() {
 			r.close()
 			rt.TryClaim(endOfInput)

@@ -90,8 +90,8 @@ type pullState struct {
 	run int
 }
 
-// newReader starts a reader. It works until it is stopped or abandoned;
-// abandoned it is too when ctx, the runner's, is over.
+// newReader starts a reader. It works until it is stopped or closed, or ctx,
+// the runner's, is over.
 func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
 	pullMax := min(pullSize, cfg.MaxBundle)
 	r := &reader{
@@ -110,7 +110,7 @@ func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
 	r.pulls.Go(r.run)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unwatch = context.AfterFunc(ctx, r.abandon)
+	r.unwatch = context.AfterFunc(ctx, r.close)
 	return r
 }
 
@@ -176,35 +176,40 @@ func (r *reader) fail(err error) {
 	r.stop()
 }
 
-// abandon ends the reader without waiting for anything to be delivered.
-func (r *reader) abandon() {
-	r.stop()
-	r.close()
-}
-
-// close ends the reader: what was settled is acknowledged, everything else
-// given back.
+// close ends the reader without waiting for anything to be delivered: what was
+// settled is acknowledged, everything else given back.
 func (r *reader) close() {
 	r.closeOnce.Do(func() {
 		r.stop()
-		r.cancelPull()
-		r.pulls.Wait()
 		r.mu.Lock()
-		l, client, unwatch := r.leases, r.client, r.unwatch
-		r.queue, r.delivered = nil, nil
+		r.unwatch()
 		r.mu.Unlock()
-		unwatch()
-		if l != nil {
-			l.flush(flushLimit)
-			l.nackRest()
-		}
+		r.giveBack() // at once: the process may be about to end
+		r.pulls.Wait()
+		r.giveBack()
 		r.cancel()
 		r.leasing.Wait()
+		r.mu.Lock()
+		client := r.client
+		r.mu.Unlock()
 		if client != nil {
 			client.Close()
 		}
 		readers.remove(r)
 	})
+}
+
+// giveBack forgets what is queued and what was delivered and not settled, and
+// returns when the server knows it and has the acknowledgements.
+func (r *reader) giveBack() {
+	r.mu.Lock()
+	l := r.leases
+	r.queue, r.delivered = nil, nil
+	r.mu.Unlock()
+	if l != nil {
+		l.nackRest()
+		l.flush(flushLimit)
+	}
 }
 
 // settle is told that the runner has taken the bundle of that number and all

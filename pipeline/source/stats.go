@@ -95,6 +95,12 @@ func Stats() PubSubStats { return readers.stats() }
 // The returned function lifts it for jobs that start later.
 func Drain() (undo func()) { return readers.drain() }
 
+// Wait waits until every Pub/Sub reader of this process has ended, or ctx is
+// over, whose error it then returns. A reader ends on its own after its job has;
+// a program that does not wait leaves messages that were pulled and not
+// delivered to come again only when their lease is over.
+func Wait(ctx context.Context) error { return readers.wait(ctx) }
+
 // SetIdleCondition sets what must hold, besides an empty backlog, before a
 // reader with UntilIdle ends its input: that publishing is over, say. nil
 // removes it. It is called from bundles, several times a second.
@@ -106,11 +112,12 @@ type registry struct {
 	running   map[string]*reader
 	ended     totals // of readers that are gone
 	lastEvent int64
+	gone      chan struct{} // closed and replaced when a reader ends
 	draining  int
 	condition func() bool
 }
 
-var readers = registry{running: map[string]*reader{}}
+var readers = registry{running: map[string]*reader{}, gone: make(chan struct{})}
 
 // get returns the reader of that id, which it starts if there is none: at the
 // beginning, or because the worker that had it is gone.
@@ -138,6 +145,8 @@ func (g *registry) remove(r *reader) {
 		return
 	}
 	delete(g.running, r.id)
+	close(g.gone)
+	g.gone = make(chan struct{})
 	g.ended = g.ended.plus(r.counts.load())
 	g.lastEvent = max(g.lastEvent, last)
 }
@@ -154,6 +163,22 @@ func (g *registry) drain() (undo func()) {
 		defer g.mu.Unlock()
 		g.draining--
 	})
+}
+
+func (g *registry) wait(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		n, gone := len(g.running), g.gone
+		g.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (g *registry) setIdleCondition(condition func() bool) {
