@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/duckdb/duckdb-go/v2"
 	"github.com/duckdb/duckdb-go/v2/mapping"
 )
 
@@ -40,17 +39,13 @@ func openDatabase(path string, settings map[string]string, readers int) (*databa
 	}
 	d := &database{conns: make(chan *connection, readers)}
 	var message string
-	var state mapping.State
-	if path == "" {
-		state = mapping.OpenExt("", &d.db, config, &message)
-	} else {
-		// The driver's cache makes a second opening of the same file in this
-		// process share the database instead of corrupting it.
-		state = mapping.GetOrCreateFromCache(duckdb.GetInstanceCache(), path, &d.db, config, &message)
-	}
-	if state == mapping.StateError {
+	if mapping.OpenExt("", &d.db, config, &message) == mapping.StateError {
 		mapping.Close(&d.db)
-		return nil, fmt.Errorf("bigqueryd: open %s: %s", path, message)
+		return nil, fmt.Errorf("bigqueryd: open DuckDB: %s", message)
+	}
+	if err := d.attach(path); err != nil {
+		d.close()
+		return nil, err
 	}
 	for range readers {
 		c, err := d.connect()
@@ -63,13 +58,34 @@ func openDatabase(path string, settings map[string]string, readers int) (*databa
 	return d, nil
 }
 
+// catalogName is the name of the file's database in DuckDB. Left to itself DuckDB
+// takes the file's name, which makes every name in a dataset of the same name
+// ambiguous.
+const catalogName = "_bq"
+
+// attach opens the file.
+func (d *database) attach(path string) error {
+	c := &connection{}
+	if mapping.Connect(d.db, &c.c) == mapping.StateError {
+		return errors.New("bigqueryd: no DuckDB connection")
+	}
+	defer c.close()
+	if path == "" {
+		path = ":memory:"
+	}
+	if err := c.exec(context.Background(), "ATTACH "+quoteText(path)+" AS "+quoteName(catalogName)); err != nil {
+		return fmt.Errorf("bigqueryd: open %s: %w", path, err)
+	}
+	return nil
+}
+
 func (d *database) connect() (*connection, error) {
 	c := &connection{}
 	if mapping.Connect(d.db, &c.c) == mapping.StateError {
 		return nil, errors.New("bigqueryd: no DuckDB connection")
 	}
 	// Views and casts must not depend on the machine's time zone.
-	if err := c.exec(context.Background(), "SET TimeZone = 'UTC'"); err != nil {
+	if err := c.exec(context.Background(), "USE "+quoteName(catalogName)+"; SET TimeZone = 'UTC'"); err != nil {
 		c.close()
 		return nil, err
 	}

@@ -28,7 +28,7 @@ var chunkRows = int(mapping.VectorSize())
 
 func newAppender(c *connection, schema, table string, fields []field, numbered bool) (*appender, error) {
 	a := &appender{fields: fields, numbered: numbered}
-	if mapping.AppenderCreateExt(c.c, "", schema, table, &a.a) == mapping.StateError {
+	if mapping.AppenderCreateExt(c.c, catalogName, schema, table, &a.a) == mapping.StateError {
 		err := a.failure()
 		mapping.AppenderDestroy(&a.a)
 		return nil, err

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,12 +167,17 @@ func setDefault[T comparable](v *T, def T) {
 
 // open opens the database and reads what it holds.
 func (s *Server) open() error {
+	temp := filepath.Join(os.TempDir(), "bigqueryd")
+	if s.opts.Path != "" {
+		temp = s.opts.Path + ".tmp" // DuckDB's own choice for a file
+	}
 	db, err := openDatabase(s.opts.Path, map[string]string{
 		"threads":                      fmt.Sprint(s.opts.Threads),
 		"memory_limit":                 s.opts.MemoryLimit,
 		"checkpoint_threshold":         checkpointThreshold,
 		"autoinstall_known_extensions": "false",
 		"autoload_known_extensions":    "false",
+		"temp_directory":               temp,
 	}, 4)
 	if err != nil {
 		return err

@@ -293,7 +293,7 @@ func template(n int, text string, typ Type) specialFunction {
 }
 
 // whiteSpace is what TRIM removes by default.
-const whiteSpace = `E' \t\n\r\f\v\u0085\u00A0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000'`
+const whiteSpace = "' \t\n\r\f\v\u0085\u00A0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000'"
 
 // special are the functions that need more than another name.
 var special map[string]specialFunction

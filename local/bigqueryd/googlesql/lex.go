@@ -108,8 +108,8 @@ func lexOne(sql string, i int, afterDot bool) (token, int, error) {
 		if err != nil {
 			return token{}, 0, err
 		}
-		if text == "" {
-			return token{}, 0, errorAt(sql, i, "Invalid empty identifier")
+		if text == "" || strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+			return token{}, 0, errorAt(sql, i, "Invalid identifier %q", text)
 		}
 		return token{kind: tokenQuoted, text: text}, n + 1, nil
 	case isDigit(c) && afterDot:
@@ -122,7 +122,10 @@ func lexOne(sql string, i int, afterDot bool) (token, int, error) {
 	case isDigit(c) || c == '.' && len(rest) > 1 && isDigit(rest[1]) && !afterDot:
 		n := numberLength(rest)
 		if n < len(rest) && isNameStart(rest[n]) {
-			return token{}, 0, errorAt(sql, i, "Missing whitespace between literal and alias")
+			if rest[n-1] != '.' || n == 1 {
+				return token{}, 0, errorAt(sql, i, "Missing whitespace between literal and alias")
+			}
+			n-- // a project's name, as in my-project-123.dataset
 		}
 		return token{kind: tokenNumber, text: rest[:n]}, n, nil
 	case c == '?':
