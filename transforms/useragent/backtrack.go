@@ -32,9 +32,13 @@ const (
 	undecided // too many steps: backtracking is exponential at worst
 )
 
-// maxSteps bounds the instructions of one match call. Rules on agents of
-// ordinary length stay two orders of magnitude below.
-const maxSteps = 20000
+// One match call may take this many instructions, and as many more for each
+// byte. Rules on ordinary agents stay two orders of magnitude below; beyond it
+// package regexp, slow but linear, costs no more.
+const (
+	maxSteps        = 100000
+	maxStepsPerByte = 400
+)
 
 // match looks for the leftmost match, of those the one that Perl prefers, as
 // package regexp does. The agent must be ASCII. The captures are valid until
@@ -44,7 +48,7 @@ func (p *program) match(agent string, m *machine) ([]int, outcome) {
 	for range p.captures {
 		m.captures = append(m.captures, -1)
 	}
-	steps := maxSteps
+	steps := maxSteps + maxStepsPerByte*len(agent)
 	for start := 0; start <= len(agent); start++ {
 		switch {
 		case p.anchored:
@@ -200,10 +204,10 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 // giveBack returns the last position from pos down to low at which what
 // follows the loop can start, or one below low.
 func (in *inst) giveBack(agent string, pos, low int) int {
-	if in.follow == 0 {
+	if in.follow == allChars {
 		return pos
 	}
-	for pos >= low && (pos == len(agent) || agent[pos] != in.follow) {
+	for pos >= low && (pos == len(agent) || !in.follow.has(agent[pos])) {
 		pos--
 	}
 	return pos

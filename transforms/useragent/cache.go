@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"hash/maphash"
 	"math/bits"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -202,17 +203,17 @@ func entrySize(e *cacheEntry) int {
 
 // insert needs the lock.
 func (c *Cache) insert(hash uint64, e *cacheEntry) {
-	set, from := c.set(hash), int(hash>>61)
+	set := c.set(hash)
 	place := set.empty()
 	if place < 0 {
-		place = set.victim(from)
+		place = set.victim()
 		c.drop(set, place)
 	}
 	c.bytes += e.size
 	for c.bytes > c.maxBytes {
 		other := &c.sets[c.hand]
 		c.hand = (c.hand + 1) & (len(c.sets) - 1)
-		if victim := other.victim(from); victim >= 0 {
+		if victim := other.victim(); victim >= 0 {
 			c.drop(other, victim)
 		}
 	}
@@ -236,24 +237,27 @@ func (s *cacheSet) empty() int {
 	return -1
 }
 
-// victim returns the entry to give up, looking from a given place on: one that
-// was not used since all were, else any. It is -1 for an empty set.
-func (s *cacheSet) victim(from int) int {
-	for i := range ways {
-		place := (from + i) % ways
-		if e := s.entries[place].Load(); e != nil && !e.used.Load() {
-			return place
-		}
-	}
-	victim := -1
-	for i := range ways {
-		place := (from + i) % ways
-		if e := s.entries[place].Load(); e != nil {
-			e.used.Store(false)
-			if victim < 0 {
-				victim = place
+// victim returns the entry to give up: of those that were not used since all
+// were, else of all, any; -1 for an empty set. The choice is random, so that no
+// pattern of look-ups can put the same entry at a disadvantage for ever.
+func (s *cacheSet) victim() int {
+	full, unused := make([]int, 0, ways), make([]int, 0, ways)
+	for i := range s.entries {
+		if e := s.entries[i].Load(); e != nil {
+			full = append(full, i)
+			if !e.used.Load() {
+				unused = append(unused, i)
 			}
 		}
 	}
-	return victim
+	if len(full) == 0 {
+		return -1
+	}
+	if len(unused) == 0 {
+		for _, i := range full {
+			s.entries[i].Load().used.Store(false)
+		}
+		unused = full
+	}
+	return unused[rand.IntN(len(unused))]
 }

@@ -41,8 +41,9 @@ type inst struct {
 	x    int32
 	text string
 	set  charSet
-	// opGreedy: what follows starts with this byte, if it is not 0.
-	follow   byte
+	// opGreedy, opLazy: what follows the loop starts with one of these, all if
+	// that is not known.
+	follow   charSet
 	min, max int32     // max is -1 for no limit
 	branches *branches // opSwitch
 }
@@ -78,10 +79,8 @@ func compile(tree *syntax.Regexp) *program {
 	first, nullable := firstChars(tree)
 	p.first, p.anywhere = first, nullable
 	for i := range p.code {
-		if p.code[i].op == opGreedy {
-			if in := p.after(i + 1); in.op == opText {
-				p.code[i].follow = in.text[0]
-			}
+		if in := &p.code[i]; in.op == opGreedy || in.op == opLazy {
+			in.follow = p.after(i + 1).starts()
 		}
 	}
 	switch in := p.after(0); {
@@ -105,6 +104,26 @@ func (p *program) after(pc int) *inst {
 			return in
 		}
 	}
+}
+
+// starts returns the characters that the text must go on with for the
+// instruction to succeed; all if the end of the text or no text will do.
+func (in *inst) starts() (set charSet) {
+	switch {
+	case in.op == opText && in.text[0] < utf8.RuneSelf:
+		set.add(in.text[0])
+	case in.op == opSet, in.op == opGreedy && in.min > 0, in.op == opLazy && in.min > 0:
+		return in.set
+	case in.op == opSwitch && in.branches.lists[0] == nil:
+		for ch, list := range in.branches.choice {
+			if in.branches.lists[list] != nil {
+				set.add(byte(ch))
+			}
+		}
+	default:
+		return allChars
+	}
+	return set
 }
 
 type compiler struct{ code []inst }

@@ -28,6 +28,9 @@ device_parsers:
     device_replacement: '$1'
     brand_replacement: ' Brand $1 '
     model_replacement: '$2'
+  - regex: '(desk)top'
+    regex_flag: 'i'
+    brand_replacement: 'Fold'
 `
 
 func TestOwnRules(t *testing.T) {
@@ -47,6 +50,7 @@ func TestOwnRules(t *testing.T) {
 		{"Sys 5", Client{OS: "Sys", OSVersion: "5.two", DeviceType: DeviceUnknown}},
 		{"Sys", Client{OS: "Sys", OSVersion: "two", DeviceType: DeviceUnknown}},
 		{"x; PAD 7 ;", Client{DeviceBrand: "Brand PAD", DeviceModel: "7", DeviceType: DeviceMobile}},
+		{"DE\u017f\u212aTOP", Client{DeviceBrand: "Fold", DeviceModel: "DE\u017f\u212a", DeviceType: DeviceMobile}},
 		{"nothing", Client{DeviceType: DeviceUnknown}},
 		{"\xff\xfe Agent/1\xff", Client{Browser: "Agent", BrowserVersion: "1", DeviceType: DeviceUnknown}},
 	} {
