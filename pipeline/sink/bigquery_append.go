@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -172,6 +173,9 @@ func (a *appender) settle(ctx context.Context, f *flight, emit func(schemas.Row)
 			a.send(ctx, f)
 			continue
 		}
+		if noClient := (*clientError)(nil); errors.As(err, &noClient) {
+			return a.explain(err)
+		}
 		if response == nil {
 			a.table.discard(f.conn)
 		}
@@ -221,25 +225,25 @@ func (a *appender) refuse(ctx context.Context, f *flight, bad []*storagepb.RowEr
 
 // explain makes an error of the set-up say what to do.
 func (a *appender) explain(err error) error {
-	remedy := ""
-	for _, detail := range status.Convert(err).Details() {
+	if noClient := (*clientError)(nil); errors.As(err, &noClient) {
+		return fmt.Errorf("bigquery table %v: %w; sign in (gcloud auth application-default login) or run as a service account", a.table.key, err)
+	}
+	s := status.Convert(err)
+	remedy := "the service does not accept the request as such"
+	switch s.Code() {
+	case codes.NotFound:
+		remedy = "create the dataset and table (terraform apply), or correct project, dataset and table"
+	case codes.PermissionDenied, codes.Unauthenticated:
+		remedy = "the job's account needs roles/bigquery.dataEditor on the table"
+	case codes.InvalidArgument, codes.FailedPrecondition:
+		remedy = "compare the table's columns with the schemas of this version (terraform plan)"
+	}
+	for _, detail := range s.Details() {
 		if e, ok := detail.(*storagepb.StorageError); ok && e.GetCode() == storagepb.StorageError_SCHEMA_MISMATCH_EXTRA_FIELDS {
 			remedy = "the table lacks a column that the rows have: add it (terraform apply), then start again"
 		}
 	}
-	if remedy == "" {
-		switch status.Code(err) {
-		case codes.NotFound:
-			remedy = "create the dataset and table (terraform apply), or correct project, dataset and table"
-		case codes.PermissionDenied, codes.Unauthenticated:
-			remedy = "the job's account needs roles/bigquery.dataEditor on the table"
-		case codes.InvalidArgument, codes.FailedPrecondition:
-			remedy = "compare the table's columns with the schemas of this version (terraform plan)"
-		default:
-			remedy = "the service does not accept the request as such"
-		}
-	}
-	return fmt.Errorf("bigquery table %v: %w; %s", a.table.key, err, remedy)
+	return fmt.Errorf("bigquery table %v: %v: %s; %s", a.table.key, s.Code(), s.Message(), remedy)
 }
 
 // rowBytes is what a row adds to a request: a tag, its length, its bytes.

@@ -87,6 +87,13 @@ type connection struct {
 	cancel context.CancelFunc
 }
 
+// clientError is a client that could not be made, so that nothing was asked of
+// the service: most often there are no credentials.
+type clientError struct{ cause error }
+
+func (e *clientError) Error() string { return "no client: " + e.cause.Error() }
+func (e *clientError) Unwrap() error { return e.cause }
+
 // connect returns the open connection, opening one if there is none.
 func (t *sharedTable) connect(ctx context.Context) (*connection, error) {
 	select {
@@ -130,7 +137,7 @@ func (t *sharedTable) discard(c *connection) {
 func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 	options, err := writeOptions(t.key.Endpoint)
 	if err != nil {
-		return nil, err
+		return nil, &clientError{err}
 	}
 	// The connection outlives the bundle that opens it; only opening is bound to
 	// the bundle's context.
@@ -139,7 +146,7 @@ func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 	client, err := managedwriter.NewClient(life, t.key.Project, options...)
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("bigquery client: %w", err)
+		return nil, &clientError{err}
 	}
 	stream, err := client.NewManagedStream(life,
 		managedwriter.WithDestinationTable(managedwriter.TableParentFromParts(t.key.Project, t.key.Dataset, t.key.Table)),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -415,6 +416,16 @@ func TestBigQueryExplainsSetupErrors(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Without credentials there is nothing to wait for.
+func TestBigQueryWithoutCredentials(t *testing.T) {
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "missing.json"))
+	cfg := BigQueryConfig{Project: "p", Dataset: "d", Table: "impressions"}
+	_, err := writeBundle(t.Context(), t, cfg, impressionRows(1))
+	if err == nil || !strings.Contains(err.Error(), "gcloud auth") || !strings.Contains(err.Error(), "p.d.impressions") {
+		t.Errorf("error %v; want the table and what to do", err)
 	}
 }
 
