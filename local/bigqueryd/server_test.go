@@ -60,9 +60,13 @@ func startWithTables(t testing.TB, opts Options) *Server {
 	return s
 }
 
+func clientOptions(s *Server) []option.ClientOption {
+	return []option.ClientOption{option.WithEndpoint(s.RESTEndpoint()), option.WithoutAuthentication()}
+}
+
 func restClient(t testing.TB, s *Server) *bigquery.Client {
 	t.Helper()
-	c, err := bigquery.NewClient(t.Context(), s.Project(), option.WithEndpoint(s.RESTEndpoint()), option.WithoutAuthentication())
+	c, err := bigquery.NewClient(t.Context(), s.Project(), clientOptions(s)...)
 	if err != nil {
 		t.Fatal(err)
 	}
