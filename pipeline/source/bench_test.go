@@ -15,13 +15,11 @@ import (
 )
 
 func init() {
-	register.DoFn2x0[logentry.Message, func(string, int)](&dropFn{})
+	register.Function2x0(drop)
 }
 
-// dropFn is a sink that does nothing.
-type dropFn struct{}
-
-func (fn *dropFn) ProcessElement(logentry.Message, func(string, int)) {}
+// drop is a sink that does nothing.
+func drop(logentry.Message, func(string, int)) {}
 
 // BenchmarkPubSub reads a backlog of 1,575-byte messages from pubsubd, in the
 // same process, on Prism, to the last acknowledgement. The start of the job and
@@ -50,7 +48,7 @@ func BenchmarkPubSub(b *testing.B) {
 		}
 		p, s := beam.NewPipelineWithRoot()
 		col := PubSub(s, PubSubConfig{Subscription: testSubscription, Endpoint: server.Addr(), UntilIdle: true, IdleResponses: 1})
-		beam.ParDo0(s, discard, beam.GroupByKey(s, beam.ParDo(s, &dropFn{}, col)))
+		beam.ParDo0(s, discard, beam.GroupByKey(s, beam.ParDo(s, drop, col)))
 		before := Stats()
 		b.StartTimer()
 		begin := time.Now()

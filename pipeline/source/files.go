@@ -25,8 +25,12 @@ import (
 func init() {
 	beam.RegisterType(reflect.TypeFor[file]())
 	register.Emitter1[file]()
-	register.DoFn3x1[context.Context, []byte, func(file), error](&listFilesFn{})
-	register.DoFn4x1[context.Context, *sdf.LockRTracker, file, func(logentry.Message), error](&readFilesFn{})
+	registerDoFn[listFilesFn](func(f func(context.Context, []byte, func(file)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].([]byte), a[2].(func(file)))}
+	})
+	registerDoFn[readFilesFn](func(f func(context.Context, *sdf.LockRTracker, file, func(logentry.Message)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].(*sdf.LockRTracker), a[2].(file), a[3].(func(logentry.Message)))}
+	})
 }
 
 // blockSize is how many bytes of a plain file one restriction covers at first.

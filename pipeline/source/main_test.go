@@ -28,7 +28,10 @@ func TestMain(m *testing.M) {
 }
 
 func init() {
-	register.DoFn3x0[beam.EventTime, logentry.Message, func(string, int)](&collectFn{})
+	registerDoFn[collectFn](func(f func(beam.EventTime, logentry.Message, func(string, int)), a []any) []any {
+		f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(func(string, int)))
+		return nil
+	})
 	register.Emitter2[string, int]()
 	register.Iter1[int]()
 	register.Function2x0(discard)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/sdf"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"pixelbeam/transforms/logentry"
 )
@@ -20,7 +19,11 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[pubSubPosition]())
 	beam.RegisterType(reflect.TypeFor[*pubSubTracker]())
 	beam.RegisterType(reflect.TypeFor[*watermarkEstimator]())
-	register.DoFn5x2[context.Context, *watermarkEstimator, *sdf.LockRTracker, []byte, func(beam.EventTime, logentry.Message), sdf.ProcessContinuation, error](&readPubSubFn{})
+	type emit = func(beam.EventTime, logentry.Message)
+	registerDoFn[readPubSubFn](func(f func(context.Context, *watermarkEstimator, *sdf.LockRTracker, []byte, emit) (sdf.ProcessContinuation, error), a []any) []any {
+		next, err := f(a[0].(context.Context), a[1].(*watermarkEstimator), a[2].(*sdf.LockRTracker), a[3].([]byte), a[4].(emit))
+		return []any{next, err}
+	})
 }
 
 // Defaults of PubSubConfig.

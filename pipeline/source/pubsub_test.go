@@ -27,9 +27,15 @@ import (
 )
 
 func init() {
-	register.DoFn3x1[beam.EventTime, logentry.Message, func(beam.EventTime, logentry.Message), error](&disturbFn{})
-	register.DoFn2x0[logentry.Message, func(string, int)](&oneFn{})
-	register.DoFn3x0[string, func(*int) bool, func(string, int)](&groupFn{})
+	type emit = func(beam.EventTime, logentry.Message)
+	registerDoFn[disturbFn](func(f func(beam.EventTime, logentry.Message, emit) error, a []any) []any {
+		return []any{f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(emit))}
+	})
+	register.Function2x0(one)
+	registerDoFn[groupFn](func(f func(string, func(*int) bool, func(string, int)), a []any) []any {
+		f(a[0].(string), a[1].(func(*int) bool), a[2].(func(string, int)))
+		return nil
+	})
 }
 
 // disturbFn passes messages on, in bundles that take their time, or fails.
@@ -369,10 +375,8 @@ func TestCancelledJobGivesMessagesBack(t *testing.T) {
 // groups counts what is in the windows that fire.
 var groups sync.Map // id -> *atomic.Int64
 
-// oneFn emits a 1 for every message.
-type oneFn struct{}
-
-func (fn *oneFn) ProcessElement(_ logentry.Message, emit func(string, int)) { emit("all", 1) }
+// one emits a 1 for every message.
+func one(_ logentry.Message, emit func(string, int)) { emit("all", 1) }
 
 // groupFn adds up a group into groups.
 type groupFn struct{ ID string }
@@ -387,7 +391,7 @@ func (fn *groupFn) ProcessElement(_ string, values func(*int) bool, _ func(strin
 func TestWindowsFireWhileIdle(t *testing.T) {
 	f := newFakeServer(t)
 	p, s := beam.NewPipelineWithRoot()
-	ones := beam.ParDo(s, &oneFn{}, PubSub(s, f.config()))
+	ones := beam.ParDo(s, one, PubSub(s, f.config()))
 	grouped := beam.GroupByKey(s, beam.WindowInto(s, window.NewFixedWindows(time.Second), ones))
 	out := beam.ParDo(s, &groupFn{ID: t.Name()}, grouped)
 	beam.ParDo0(s, discard, beam.GroupByKey(s, out))
@@ -428,7 +432,7 @@ func TestHoldWatermarkUntilTheEnd(t *testing.T) {
 	cfg.UntilIdle, cfg.HoldWatermark = true, true
 	cfg.MaxBundle = 50
 	p, s := beam.NewPipelineWithRoot()
-	ones := beam.ParDo(s, &oneFn{}, PubSub(s, cfg))
+	ones := beam.ParDo(s, one, PubSub(s, cfg))
 	grouped := beam.GroupByKey(s, beam.WindowInto(s, window.NewFixedWindows(time.Minute), ones))
 	beam.ParDo0(s, discard, beam.GroupByKey(s, beam.ParDo(s, &groupFn{ID: t.Name()}, grouped)))
 	if _, err := runners["prism"](context.Background(), p); err != nil {

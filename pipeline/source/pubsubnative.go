@@ -21,7 +21,7 @@ import (
 )
 
 func init() {
-	register.DoFn3x0[context.Context, []byte, func(logentry.Message)](&unmarshalFn{})
+	register.Function3x0(unmarshal)
 }
 
 // pubSubReadURN names the transform that Dataflow replaces by its own Pub/Sub
@@ -72,13 +72,11 @@ func PubSubNative(s beam.Scope, cfg PubSubNativeConfig) beam.PCollection {
 		WithAttributes:     true,
 	})
 	raw := beam.External(s, pubSubReadURN, payload, nil, []beam.FullType{typex.New(reflectx.ByteSlice)}, false)
-	return beam.ParDo(s, &unmarshalFn{}, raw[0])
+	return beam.ParDo(s, unmarshal, raw[0])
 }
 
-// unmarshalFn turns serialised PubsubMessages into ours.
-type unmarshalFn struct{}
-
-func (fn *unmarshalFn) ProcessElement(ctx context.Context, raw []byte, emit func(logentry.Message)) {
+// unmarshal turns a serialised PubsubMessage into ours.
+func unmarshal(ctx context.Context, raw []byte, emit func(logentry.Message)) {
 	var m pubsubpb.PubsubMessage
 	if err := proto.Unmarshal(raw, &m); err != nil {
 		// Not an outside fault that a retry could cure. What came is passed on,

@@ -20,7 +20,7 @@ import (
 func TestPubSubNativeTransform(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	col := PubSubNative(s, PubSubNativeConfig{Subscription: testSubscription})
-	beam.ParDo(s, &dropFn{}, col)
+	beam.ParDo(s, drop, col)
 	requirePerformant(t, p)
 	edges, _, err := p.Build()
 	if err != nil {
@@ -90,7 +90,7 @@ func TestUnmarshal(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var got []logentry.Message
-			(&unmarshalFn{}).ProcessElement(context.Background(), test.raw, func(m logentry.Message) { got = append(got, m) })
+			unmarshal(context.Background(), test.raw, func(m logentry.Message) { got = append(got, m) })
 			if diff := cmp.Diff([]logentry.Message{test.want}, got); diff != "" {
 				t.Error(diff)
 			}
@@ -98,7 +98,7 @@ func TestUnmarshal(t *testing.T) {
 	}
 	t.Run("without a publish time", func(t *testing.T) {
 		before := time.Now().UnixMicro()
-		(&unmarshalFn{}).ProcessElement(context.Background(), nil, func(m logentry.Message) {
+		unmarshal(context.Background(), nil, func(m logentry.Message) {
 			if m.ReceiveTime < before {
 				t.Errorf("receive time %d, want the present", m.ReceiveTime)
 			}
