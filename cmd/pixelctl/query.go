@@ -203,7 +203,7 @@ func (q *queryFlags) print(rows *bigquery.RowIterator, out, notes io.Writer) err
 	if q.maxRows > 0 {
 		rows.PageInfo().MaxSize = q.maxRows
 	}
-	for n := 0; ; n++ {
+	for n := 0; q.maxRows == 0 || n < q.maxRows; n++ {
 		var row []bigquery.Value
 		err := rows.Next(&row)
 		if errors.Is(err, iterator.Done) {
@@ -213,17 +213,17 @@ func (q *queryFlags) print(rows *bigquery.RowIterator, out, notes io.Writer) err
 			// What was read is shown; the error follows it.
 			return errors.Join(w.close(), err)
 		}
-		if q.maxRows > 0 && n == q.maxRows {
-			if err := w.close(); err != nil {
-				return err
-			}
-			_, err := fmt.Fprintf(notes, "pixelctl: %d of %d rows are shown, as --max_rows says\n", n, rows.TotalRows)
-			return err
-		}
 		if err := w.row(row); err != nil {
 			return err
 		}
 	}
+	if err := w.close(); err != nil {
+		return err
+	}
+	if rows.TotalRows > uint64(q.maxRows) {
+		fmt.Fprintf(notes, "pixelctl: %d of %d rows are shown, as --max_rows says\n", q.maxRows, rows.TotalRows)
+	}
+	return nil
 }
 
 // noteStatement says what a statement did that has no rows.
