@@ -151,9 +151,11 @@ func (l *lane) try(ops []*appendOp) error {
 	for _, op := range ops {
 		rows += op.block.rows
 		size += op.block.bytes
-		op.done <- nil
 	}
 	l.commits(rows, size)
+	for _, op := range ops {
+		op.done <- nil // from here on the block is another's
+	}
 	return nil
 }
 

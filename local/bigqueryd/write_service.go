@@ -271,8 +271,8 @@ func (w *writeService) AppendRows(conn storagepb.BigQueryWrite_AppendRowsServer)
 func (w *writeService) settle(a answer) error {
 	if a.op != nil {
 		err := <-a.op.done
-		a.op.block.release()
 		w.s.inFlight.Release(int64(a.op.block.bytes))
+		a.op.block.release()
 		if err != nil {
 			if a.op.stream != nil {
 				a.op.stream.failed()
@@ -396,8 +396,8 @@ func (c *appendConn) handle(ctx context.Context, req *storagepb.AppendRowsReques
 		return answer{}, status.FromContextError(err).Err()
 	}
 	if refused := c.queue(op, req.GetOffset(), response); refused {
-		block.release()
 		s.inFlight.Release(int64(block.bytes))
+		block.release()
 		return answer{response: response}, nil
 	}
 	return a, nil
