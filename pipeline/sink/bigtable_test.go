@@ -161,7 +161,7 @@ func (s *faultyStream) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(res)
 }
 
-// profileRow is an update with one counter; the first of the rows has user-0.
+// profileRow is the row of an update, with the user as source.
 func profileRow(t testing.TB, u *pixelbeamv1.ProfileUpdate) schemas.Row {
 	t.Helper()
 	data, err := proto.Marshal(u)

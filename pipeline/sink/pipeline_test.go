@@ -17,6 +17,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/vet"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
 
+	//lint:ignore SA1019 users run their tests on it
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
@@ -55,7 +56,7 @@ func run(t *testing.T, runner string, p *beam.Pipeline) beam.PipelineResult {
 
 var runners = []string{"prism", "direct"}
 
-// counters sums a counter over all steps.
+// counter sums a counter over all steps.
 func counter(result beam.PipelineResult, namespace, name string) int64 {
 	var n int64
 	for _, c := range result.Metrics().AllMetrics().Counters() {
