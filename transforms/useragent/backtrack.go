@@ -5,6 +5,7 @@ import "strings"
 // A machine is the memory of the backtracker, reused from match to match.
 type machine struct {
 	captures []int
+	failed   []uint64 // by memo and position: tried from there, in vain
 	stack    []frame
 }
 
@@ -48,6 +49,9 @@ func (p *program) match(agent string, m *machine) ([]int, outcome) {
 	for range p.captures {
 		m.captures = append(m.captures, -1)
 	}
+	if words := memoWords(agent); p.memos > 0 {
+		m.failed = append(m.failed[:0], make([]uint64, words*p.memos)...)
+	}
 	steps := maxSteps + maxStepsPerByte*len(agent)
 	for start := 0; start <= len(agent); start++ {
 		switch {
@@ -84,6 +88,7 @@ func (p *program) match(agent string, m *machine) ([]int, outcome) {
 // run tries to match at start exactly. On failure every capture is as it was.
 func (p *program) run(agent string, start int, m *machine, steps *int) (end int, result outcome) {
 	stack := m.stack[:0]
+	words := memoWords(agent)
 	pc, pos := int32(0), start
 	for {
 		if *steps--; *steps < 0 {
@@ -92,6 +97,15 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 		}
 		in := &p.code[pc]
 		ok := false
+		if in.memo != 0 {
+			// To come here again means that the first time failed: what follows
+			// depends on nothing but the position.
+			word := &m.failed[int(in.memo-1)*words+pos/64]
+			if *word>>(pos%64)&1 != 0 {
+				goto fail
+			}
+			*word |= 1 << (pos % 64)
+		}
 		switch in.op {
 		case opText:
 			if ok = strings.HasPrefix(agent[pos:], in.text); ok {
@@ -167,6 +181,7 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 			continue
 		}
 
+	fail:
 		// Take back the latest choice.
 		for !ok {
 			if len(stack) == 0 {
@@ -200,6 +215,9 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 		}
 	}
 }
+
+// memoWords is the length of one memo: a bit for each position and the end.
+func memoWords(agent string) int { return len(agent)/64 + 1 }
 
 // giveBack returns the last position from pos down to low at which what
 // follows the loop can start, or one below low.

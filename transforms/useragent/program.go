@@ -13,6 +13,7 @@ type program struct {
 	captures int     // length of the captures of a match, as in package regexp
 	anchored bool    // matches at the start of the text only
 	prefix   string  // every match starts so; at least two bytes, or ""
+	memos    int     // instructions with a memo
 	first    charSet // every match starts with one of these ...
 	anywhere bool    // ... unless this is set
 }
@@ -37,7 +38,11 @@ const (
 )
 
 type inst struct {
-	op   opcode
+	op opcode
+	// memo, if not 0, numbers the instructions whose failures at a position
+	// are remembered: those after a loop, where loops can combine to take a
+	// text apart in many ways that lead to the same place.
+	memo uint8
 	x    int32
 	text string
 	set  charSet
@@ -67,6 +72,8 @@ var allChars = charSet{^uint64(0), ^uint64(0)}
 // (x{100}){100}.
 const maxProgram = 1000
 
+const maxMemos = 8
+
 // compile returns nil for an expression that the backtracker does not take:
 // it is then left to package regexp.
 func compile(tree *syntax.Regexp) *program {
@@ -78,9 +85,19 @@ func compile(tree *syntax.Regexp) *program {
 	p := &program{code: c.code, captures: 2 * (tree.MaxCap() + 1)}
 	first, nullable := firstChars(tree)
 	p.first, p.anywhere = first, nullable
+	var long []int // loops of many characters
 	for i := range p.code {
 		if in := &p.code[i]; in.op == opGreedy || in.op == opLazy {
 			in.follow = p.after(i + 1).starts()
+			if in.max < 0 || in.max >= 10 {
+				long = append(long, i)
+			}
+		}
+	}
+	if len(long) > 1 {
+		p.memos = min(len(long), maxMemos)
+		for n, i := range long[:p.memos] {
+			p.code[i+1].memo = uint8(n + 1)
 		}
 	}
 	switch in := p.after(0); {
