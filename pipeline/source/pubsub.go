@@ -116,9 +116,11 @@ func (c PubSubConfig) Validate() error {
 }
 
 // PubSub returns PCollection<logentry.Message>, the messages of a subscription,
-// on any runner that can resume a splittable DoFn (Prism, Flink). Use
-// PubSubNative on Dataflow. It is unbounded, and panics on a configuration that
-// does not validate.
+// on a runner that resumes splittable DoFns once it has taken their outputs, as
+// Prism does. (Flink resumes them before its checkpoint, and the direct runner
+// never: the one could lose messages in a crash, the other ends after a bundle.
+// Dataflow has PubSubNative.) It is unbounded, and panics on a configuration
+// that does not validate.
 //
 // The event time of a message is its attribute logging.googleapis.com/timestamp,
 // else its publish time. Origin is the message id, Offset -1, ReceiveTime the

@@ -87,12 +87,13 @@ func (r *reader) pullOnce(i int) (int, error) {
 	}
 	r.counts.pulls.Add(1)
 	b := newBatch(resp.GetReceivedMessages())
-	if len(b.messages) > 0 {
+	n := len(b.messages)
+	if n > 0 {
 		r.leases.hold(b)
-		r.counts.read.Add(int64(len(b.messages)))
+		r.counts.read.Add(int64(n))
 	}
-	r.pulled(i, b)
-	return len(b.messages), nil
+	r.pulled(i, b) // from here on b is the bundle's
+	return n, nil
 }
 
 // newBatch turns the messages of a response into ours, with their event times.

@@ -65,19 +65,19 @@ type reader struct {
 	pulls   sync.WaitGroup // of what fills the queue
 	leasing sync.WaitGroup // of leases
 
-	mu        sync.Mutex
-	client    *pubsub.SubscriptionAdminClient
-	leases    *leases // nil until connected
-	err       error   // why the reader can never work
-	queue     []*batch
-	pullers   []pullState
-	pulling   int // pullers that run, or will once connected
-	bundle    int64
-	delivered []*batch // of bundle, whose outputs the runner may not have taken
-	times     eventTimes
-	watermk   int64
-	reported  totals // to Beam
-	lastEvent int64
+	mu              sync.Mutex
+	client          *pubsub.SubscriptionAdminClient
+	leases          *leases // nil until connected
+	err             error   // why the reader can never work
+	queue           []*batch
+	pullers         []pullState
+	pulling         int // pullers that run, or will once connected
+	bundle          int64
+	delivered       []*batch // of bundle, whose outputs the runner may not have taken
+	times           eventTimes
+	watermarkMillis int64
+	reported        totals // to Beam
+	lastEvent       int64
 }
 
 // pullState is what a puller's last responses say about the backlog.
@@ -95,14 +95,14 @@ type pullState struct {
 func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
 	pullMax := min(pullSize, cfg.MaxBundle)
 	r := &reader{
-		id:      id,
-		cfg:     cfg,
-		pullMax: pullMax,
-		slots:   make(chan struct{}, cfg.Pullers+2*cfg.MaxBundle/pullMax),
-		wake:    make(chan struct{}, 1),
-		pullers: make([]pullState, cfg.Pullers),
-		pulling: cfg.Pullers,
-		watermk: mtime.MinTimestamp.Milliseconds(),
+		id:              id,
+		cfg:             cfg,
+		pullMax:         pullMax,
+		slots:           make(chan struct{}, cfg.Pullers+2*cfg.MaxBundle/pullMax),
+		wake:            make(chan struct{}, 1),
+		pullers:         make([]pullState, cfg.Pullers),
+		pulling:         cfg.Pullers,
+		watermarkMillis: mtime.MinTimestamp.Milliseconds(),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.pullCtx, r.cancelPull = context.WithCancel(r.ctx)
@@ -387,7 +387,7 @@ func (r *reader) watermark(now time.Time) int64 {
 func (r *reader) noteWatermark(ms int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.watermk = ms
+	r.watermarkMillis = ms
 }
 
 // warnf logs a warning, unless the reader has logged one just now.

@@ -35,7 +35,7 @@ const (
 	// sampled from a batch.
 	sampleStride = 32
 	// sampleWindow is how long a delivered batch counts as recent.
-	sampleWindow = 2 * time.Second
+	sampleWindow = time.Second
 	// onTime is the share of recent messages that may be older than the
 	// watermark: what is behind nine tenths of the others is late, and must not
 	// stop the clock for them.
