@@ -40,14 +40,14 @@ run: bin/pixellocal bin/pixelctl ## Run everything on this machine, with generat
 .PHONY: build
 build: bin/pixelbeam bin/pixellocal bin/pixelctl ## Build the programs into bin/
 
-# The go command knows what has changed, so it always decides.
+# The go command knows what has changed, so it always decides. The job is pure Go,
+# as it is shipped to workers; the others are built like the tests, so that what
+# they have in common is compiled once.
 .PHONY: bin/pixelbeam bin/pixellocal bin/pixelctl
 bin/pixelbeam: toolchain
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/pixelbeam
-bin/pixellocal: compiler
-	CGO_ENABLED=1 $(GO) build -o $@ ./cmd/pixellocal
-bin/pixelctl: toolchain
-	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/pixelctl
+bin/pixellocal bin/pixelctl: compiler
+	CGO_ENABLED=1 $(GO) build -o $@ ./cmd/$(@F)
 
 ##@ Develop
 
