@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/vet"
@@ -193,6 +194,18 @@ func TestValidateNamesFlags(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error %q does not name %q", err, want)
 			}
+		}
+	}
+}
+
+// Whatever experiments the user asks for, Prism keeps its bundles whole.
+func TestPrismKeepsBundlesWhole(t *testing.T) {
+	defer func(before string) { *jobopts.Experiments = before }(*jobopts.Experiments)
+	for before, want := range map[string]string{"": noSplit, "a,b": "a,b," + noSplit, noSplit: noSplit} {
+		*jobopts.Experiments = before
+		steadyPrism()
+		if *jobopts.Experiments != want {
+			t.Errorf("--experiments=%q becomes %q, want %q", before, *jobopts.Experiments, want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 
 	"pixelbeam/pipeline/source"
 )
@@ -73,6 +74,9 @@ func (r Result) Write(w io.Writer) error {
 func Run(ctx context.Context, o Options) (Result, error) {
 	p, s := beam.NewPipelineWithRoot()
 	Build(s, o)
+	if o.Runner == RunnerPrism {
+		steadyPrism()
+	}
 	runCtx := ctx
 	if o.Streaming() && o.Runner == RunnerPrism {
 		runCtx = context.WithoutCancel(ctx)
@@ -90,6 +94,20 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return nil, fmt.Errorf("job on %s: %w", o.Runner, err)
 	}
 	return result(done), nil
+}
+
+// noSplit is a Prism experiment (Beam 2.77). Prism splits a bundle that makes no
+// progress for a while; if its stage is stateful, the keys that were split off
+// run in other bundles meanwhile, and at its end the bundle writes the state that
+// it once loaded for them over theirs. A busy machine lost one pane in a million
+// entries that way. Reading from Pub/Sub needs no splits.
+const noSplit = "prism_disable_sdf_split"
+
+// steadyPrism makes Prism keep bundles whole.
+func steadyPrism() {
+	if experiments := jobopts.GetExperiments(); !slices.Contains(experiments, noSplit) {
+		*jobopts.Experiments = strings.Join(append(experiments, noSplit), ",")
+	}
 }
 
 // result reads the counters; nil where the runner has none.

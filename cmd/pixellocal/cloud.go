@@ -55,7 +55,8 @@ func startCloud(ctx context.Context, c *config) (_ *cloud, err error) {
 	}
 	cl.bigQuery, err = bigqueryd.Start(bigqueryd.Options{
 		Path: filepath.Join(c.data, tablesFile), Project: project,
-		HTTPAddr: free(c.ports.bigQuery), GRPCAddr: free(c.ports.bigQueryStorage),
+		MemoryLimit: "512MB",
+		HTTPAddr:    free(c.ports.bigQuery), GRPCAddr: free(c.ports.bigQueryStorage),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start BigQuery: %w", err)
