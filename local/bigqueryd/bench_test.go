@@ -107,3 +107,15 @@ func BenchmarkDecode(b *testing.B) {
 		block.release()
 	}
 }
+
+// BenchmarkCommit is the price of a transaction, whatever it holds: one row each.
+func BenchmarkCommit(b *testing.B) {
+	s := startWithTables(b, Options{Path: filepath.Join(b.TempDir(), "bench.duckdb"), CommitInterval: 1})
+	ms := openWriter(b, s, "impressions", &pixelbeamv1.Impression{})
+	rows := typicalRows(b, 1)
+	for b.Loop() {
+		if err := appendRows(b, ms, rows); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

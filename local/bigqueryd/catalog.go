@@ -13,6 +13,8 @@ import (
 	"time"
 
 	bq "google.golang.org/api/bigquery/v2"
+
+	"pixelbeam/local/bigqueryd/googlesql"
 )
 
 // systemSchema holds what DuckDB's own catalog cannot: descriptions, modes, view
@@ -72,7 +74,7 @@ type tableEntry struct {
 
 func (t *tableEntry) isView() bool { return t.View != "" }
 
-func (t *tableEntry) duckName() string { return quoteName(t.Dataset) + "." + quoteName(t.ID) }
+func (t *tableEntry) duckName() string { return googlesql.Name(t.Dataset) + "." + googlesql.Name(t.ID) }
 
 // resource is the table's name in the Storage Write API.
 func (t *tableEntry) resource(project string) string {
@@ -223,50 +225,59 @@ func (c *catalog) load(ctx context.Context, conn *connection) error {
 	if err != nil {
 		return err
 	}
-	var found [][2]string
-	err = eachText(ctx, conn, `SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal
-		UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal`, func(row []string) error {
+	var found [][3]string
+	err = eachText(ctx, conn, `SELECT schema_name, table_name, '' FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal
+		UNION ALL SELECT schema_name, view_name, sql FROM duckdb_views() WHERE database_name = current_database() AND NOT internal`, func(row []string) error {
 		if c.datasets[row[0]] != nil {
-			found = append(found, [2]string{row[0], row[1]})
+			found = append(found, [3]string{row[0], row[1], row[2]})
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, key := range found {
-		if err := c.loadTable(ctx, conn, key, known[key]); err != nil {
-			return fmt.Errorf("table %s.%s: %w", key[0], key[1], err)
+	for _, f := range found {
+		t := &tableEntry{Dataset: f[0], ID: f[1], View: f[2]}
+		if err := c.loadTable(ctx, conn, t, known[[2]string{f[0], f[1]}]); err != nil {
+			return fmt.Errorf("table %s.%s: %w", f[0], f[1], err)
 		}
 	}
 	return nil
 }
 
-func (c *catalog) loadTable(ctx context.Context, conn *connection, key [2]string, resource string) error {
-	t := &tableEntry{Dataset: key[0], ID: key[1]}
+// loadTable completes the entry of a table and puts it into the catalog. If
+// another program made the table, or changed it, the entry follows the table.
+func (c *catalog) loadTable(ctx context.Context, conn *connection, t *tableEntry, resource string) error {
+	r, err := conn.query(ctx, "SELECT * FROM "+t.duckName()+" LIMIT 0")
+	if err != nil {
+		return nil // a broken view, or types that BigQuery does not have: not ours
+	}
+	actual := fieldsOf(r.columns)
+	r.close()
 	if resource != "" {
 		if err := json.Unmarshal([]byte(resource), t); err != nil {
 			return err
 		}
-		fields, err := fieldsOfAPI(t.Schema)
-		if err != nil {
+		if t.fields, err = fieldsOfAPI(t.Schema); err != nil {
 			return err
 		}
-		t.fields = fields
 		c.last = max(c.last, t.Generation)
+	}
+	if sameShape(t.fields, actual) {
 		c.putTable(t)
 		return nil
 	}
-	r, err := conn.query(ctx, "SELECT * FROM "+t.duckName()+" LIMIT 0")
-	if err != nil {
-		return nil // of a type, or a view, that this stand-in cannot read: not ours
-	}
-	defer r.close()
-	t.fields = fieldsOf(r.columns)
-	t.Schema = apiFields(t.fields)
+	t.fields = actual
 	t.Generation = c.newGeneration()
 	c.putTable(t)
-	return nil
+	return t.save(ctx, conn)
+}
+
+// sameShape reports whether fields have the same names and types.
+func sameShape(a, b []field) bool {
+	return slices.EqualFunc(a, b, func(a, b field) bool {
+		return a.name == b.name && a.kind == b.kind && (a.mode == repeated) == (b.mode == repeated) && sameShape(a.fields, b.fields)
+	})
 }
 
 // eachText calls f for each row of a query over texts, none of them NULL.
@@ -292,11 +303,11 @@ func (t *tableEntry) save(ctx context.Context, conn *connection) error {
 	if err != nil {
 		return err
 	}
-	where := " WHERE dataset = " + quoteText(t.Dataset) + " AND id = " + quoteText(t.ID)
+	where := " WHERE dataset = " + googlesql.Text(t.Dataset) + " AND id = " + googlesql.Text(t.ID)
 	if err := conn.exec(ctx, `DELETE FROM "_bigqueryd".tables`+where); err != nil {
 		return err
 	}
-	return conn.exec(ctx, fmt.Sprintf(`INSERT INTO "_bigqueryd".tables VALUES (%s, %s, %s)`, quoteText(t.Dataset), quoteText(t.ID), quoteText(string(resource))))
+	return conn.exec(ctx, fmt.Sprintf(`INSERT INTO "_bigqueryd".tables VALUES (%s, %s, %s)`, googlesql.Text(t.Dataset), googlesql.Text(t.ID), googlesql.Text(string(resource))))
 }
 
 func (d *datasetEntry) save(ctx context.Context, conn *connection) error {
@@ -304,8 +315,8 @@ func (d *datasetEntry) save(ctx context.Context, conn *connection) error {
 	if err != nil {
 		return err
 	}
-	if err := conn.exec(ctx, `DELETE FROM "_bigqueryd".datasets WHERE id = `+quoteText(d.ID)); err != nil {
+	if err := conn.exec(ctx, `DELETE FROM "_bigqueryd".datasets WHERE id = `+googlesql.Text(d.ID)); err != nil {
 		return err
 	}
-	return conn.exec(ctx, fmt.Sprintf(`INSERT INTO "_bigqueryd".datasets VALUES (%s, %s)`, quoteText(d.ID), quoteText(string(resource))))
+	return conn.exec(ctx, fmt.Sprintf(`INSERT INTO "_bigqueryd".datasets VALUES (%s, %s)`, googlesql.Text(d.ID), googlesql.Text(string(resource))))
 }

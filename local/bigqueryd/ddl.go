@@ -9,6 +9,7 @@ import (
 
 	bq "google.golang.org/api/bigquery/v2"
 
+	"pixelbeam/local/bigqueryd/googlesql"
 	"pixelbeam/schemas"
 )
 
@@ -38,7 +39,7 @@ func (s *Server) createDataset(ctx context.Context, d *datasetEntry) error {
 		if _, err := s.catalog.dataset(d.ID); err == nil {
 			return fmt.Errorf("%w: Dataset %s:%s", errDuplicate, s.project, d.ID)
 		}
-		if err := c.exec(ctx, "CREATE SCHEMA "+quoteName(d.ID)); err != nil {
+		if err := c.exec(ctx, "CREATE SCHEMA "+googlesql.Name(d.ID)); err != nil {
 			return err
 		}
 		return d.save(ctx, c)
@@ -61,10 +62,10 @@ func (s *Server) dropDataset(ctx context.Context, id string, all bool) error {
 				return err
 			}
 		}
-		if err := c.exec(ctx, "DROP SCHEMA "+quoteName(id)+" CASCADE"); err != nil {
+		if err := c.exec(ctx, "DROP SCHEMA "+googlesql.Name(id)+" CASCADE"); err != nil {
 			return err
 		}
-		return c.exec(ctx, `DELETE FROM "_bigqueryd".datasets WHERE id = `+quoteText(id))
+		return c.exec(ctx, `DELETE FROM "_bigqueryd".datasets WHERE id = `+googlesql.Text(id))
 	}, func() {
 		for _, t := range tables {
 			s.streams.remove(t.Generation)
@@ -266,5 +267,5 @@ func (s *Server) dropWithin(ctx context.Context, c *connection, t *tableEntry) e
 	if err := c.exec(ctx, fmt.Sprintf(`DELETE FROM "_bigqueryd".streams WHERE generation = %d`, t.Generation)); err != nil {
 		return err
 	}
-	return c.exec(ctx, fmt.Sprintf(`DELETE FROM "_bigqueryd".tables WHERE dataset = %s AND id = %s`, quoteText(t.Dataset), quoteText(t.ID)))
+	return c.exec(ctx, fmt.Sprintf(`DELETE FROM "_bigqueryd".tables WHERE dataset = %s AND id = %s`, googlesql.Text(t.Dataset), googlesql.Text(t.ID)))
 }

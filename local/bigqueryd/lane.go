@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"pixelbeam/local/bigqueryd/googlesql"
 )
 
 // lane is the only writer of the database: one goroutine and one connection, so
@@ -16,6 +19,8 @@ type lane struct {
 	catalog  *catalog
 	interval time.Duration // least time between two group commits
 	maxBytes int           // of one group commit
+	closing  sync.RWMutex  // held for reading while an operation is queued
+	closed   bool
 	queue    chan laneOp
 	stopped  chan struct{}
 	last     time.Time // of the last group commit
@@ -42,7 +47,7 @@ type exclusiveOp struct {
 	done chan error
 }
 
-var errClosing = errors.New("bigqueryd: closing")
+var errClosed = errors.New("bigqueryd: the server is closed")
 
 func newLane(conn *connection, cat *catalog, interval time.Duration, maxBytes int, commits func(rows, bytes int)) *lane {
 	l := &lane{
@@ -54,19 +59,39 @@ func newLane(conn *connection, cat *catalog, interval time.Duration, maxBytes in
 }
 
 // append queues op; op.done gets its outcome once it is durable.
-func (l *lane) append(op *appendOp) { l.queue <- op }
+func (l *lane) append(op *appendOp) {
+	if !l.put(op) {
+		op.done <- errClosed
+	}
+}
 
 // do runs f in a transaction of its own, and then after the commit. An error of
 // f rolls back.
 func (l *lane) do(ctx context.Context, f func(ctx context.Context, c *connection) error, then func()) error {
 	op := &exclusiveOp{ctx: ctx, run: f, then: then, done: make(chan error, 1)}
-	l.queue <- op
+	if !l.put(op) {
+		return errClosed
+	}
 	return <-op.done
 }
 
-// close waits for what is queued. Nothing may be queued any more.
+// put queues an operation, unless the lane is closed.
+func (l *lane) put(op laneOp) bool {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return false
+	}
+	l.queue <- op
+	return true
+}
+
+// close waits for what is queued and takes no more.
 func (l *lane) close() {
+	l.closing.Lock()
+	l.closed = true
 	close(l.queue)
+	l.closing.Unlock()
 	<-l.stopped
 }
 
@@ -209,7 +234,7 @@ func (l *lane) appendAll(ctx context.Context, ops []*appendOp) (map[*stream]int6
 		}
 	}
 	for s, rows := range advanced {
-		sql := fmt.Sprintf(`UPDATE "_bigqueryd".streams SET row_count = %d WHERE name = %s`, rows, quoteText(s.name))
+		sql := fmt.Sprintf(`UPDATE "_bigqueryd".streams SET row_count = %d WHERE name = %s`, rows, googlesql.Text(s.name))
 		if err := l.conn.exec(ctx, sql); err != nil {
 			return nil, err
 		}

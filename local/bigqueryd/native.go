@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/duckdb/duckdb-go/v2/mapping"
+
+	"pixelbeam/local/bigqueryd/googlesql"
 )
 
 // database is an open DuckDB database, through DuckDB's C interface: the sql
@@ -15,6 +17,8 @@ import (
 type database struct {
 	db    mapping.Database
 	conns chan *connection // idle connections for reading
+	size  int
+	done  chan struct{} // closed when no more may read
 }
 
 // connection is one DuckDB connection. It must be used by one goroutine at a
@@ -37,7 +41,7 @@ func openDatabase(path string, settings map[string]string, readers int) (*databa
 			return nil, fmt.Errorf("bigqueryd: DuckDB setting %s=%s refused", name, value)
 		}
 	}
-	d := &database{conns: make(chan *connection, readers)}
+	d := &database{conns: make(chan *connection, readers), done: make(chan struct{})}
 	var message string
 	if mapping.OpenExt("", &d.db, config, &message) == mapping.StateError {
 		mapping.Close(&d.db)
@@ -54,6 +58,7 @@ func openDatabase(path string, settings map[string]string, readers int) (*databa
 			return nil, err
 		}
 		d.conns <- c
+		d.size++
 	}
 	return d, nil
 }
@@ -73,7 +78,7 @@ func (d *database) attach(path string) error {
 	if path == "" {
 		path = ":memory:"
 	}
-	if err := c.exec(context.Background(), "ATTACH "+quoteText(path)+" AS "+quoteName(catalogName)); err != nil {
+	if err := c.exec(context.Background(), "ATTACH "+googlesql.Text(path)+" AS "+googlesql.Name(catalogName)); err != nil {
 		return fmt.Errorf("bigqueryd: open %s: %w", path, err)
 	}
 	return nil
@@ -85,7 +90,7 @@ func (d *database) connect() (*connection, error) {
 		return nil, errors.New("bigqueryd: no DuckDB connection")
 	}
 	// Views and casts must not depend on the machine's time zone.
-	if err := c.exec(context.Background(), "USE "+quoteName(catalogName)+"; SET TimeZone = 'UTC'"); err != nil {
+	if err := c.exec(context.Background(), "USE "+googlesql.Name(catalogName)+"; SET TimeZone = 'UTC'"); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -95,6 +100,13 @@ func (d *database) connect() (*connection, error) {
 // read runs f with an idle connection.
 func (d *database) read(ctx context.Context, f func(*connection) error) error {
 	select {
+	case <-d.done:
+		return errClosed
+	default:
+	}
+	select {
+	case <-d.done:
+		return errClosed
 	case c := <-d.conns:
 		defer func() { d.conns <- c }()
 		return f(c)
@@ -103,17 +115,15 @@ func (d *database) read(ctx context.Context, f func(*connection) error) error {
 	}
 }
 
-// close closes the idle connections and the database; all must be idle.
+// close waits for those who read, and closes the database. All other
+// connections must be closed.
 func (d *database) close() {
-	for {
-		select {
-		case c := <-d.conns:
-			c.close()
-		default:
-			mapping.Close(&d.db)
-			return
-		}
+	close(d.done)
+	for range d.size {
+		c := <-d.conns
+		c.close()
 	}
+	mapping.Close(&d.db)
 }
 
 func (c *connection) close() { mapping.Disconnect(&c.c) }

@@ -100,7 +100,7 @@ func literal(t parameterType, v parameterValue) (googlesql.Value, string, error)
 	if err != nil {
 		return googlesql.Value{}, "", err
 	}
-	return cast(quoteText(text))
+	return cast(googlesql.Text(text))
 }
 
 // text returns the value's text; clients send strings, and sometimes JSON
@@ -153,8 +153,8 @@ func structLiteral(t parameterType, v parameterValue) (googlesql.Value, string, 
 		if err != nil {
 			return googlesql.Value{}, "", err
 		}
-		values = append(values, quoteName(f.Name)+" := "+value.SQL)
-		types = append(types, quoteName(f.Name)+" "+duck)
+		values = append(values, googlesql.Name(f.Name)+" := "+value.SQL)
+		types = append(types, googlesql.Name(f.Name)+" "+duck)
 	}
 	if values == nil {
 		return googlesql.Value{}, "", fmt.Errorf("a STRUCT without fields")

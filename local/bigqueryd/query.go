@@ -284,7 +284,7 @@ func (s *Server) informationSchema(dataset, view string) (string, bool) {
 	var rows []string
 	text := func(values ...string) {
 		for i, v := range values {
-			values[i] = quoteText(v)
+			values[i] = googlesql.Text(v)
 		}
 		rows = append(rows, "("+strings.Join(values, ", ")+")")
 	}
@@ -318,8 +318,8 @@ func (s *Server) informationSchema(dataset, view string) (string, bool) {
 				if f.mode == required {
 					null = "NO"
 				}
-				rows = append(rows, fmt.Sprintf("(%s, %s, %s, %s, CAST(%d AS BIGINT), %s, %s)", quoteText(s.project), quoteText(dataset),
-					quoteText(t.ID), quoteText(f.name), i+1, quoteText(null), quoteText(f.sqlType())))
+				rows = append(rows, fmt.Sprintf("(%s, %s, %s, %s, CAST(%d AS BIGINT), %s, %s)", googlesql.Text(s.project), googlesql.Text(dataset),
+					googlesql.Text(t.ID), googlesql.Text(f.name), i+1, googlesql.Text(null), googlesql.Text(f.sqlType())))
 			}
 		}
 	default:

@@ -473,3 +473,38 @@ func TestOtherClientsReadTheFile(t *testing.T) {
 		t.Error(day, hour, trunc, text)
 	}
 }
+
+// Tables and views that another program made in the file are there.
+func TestTablesOfOtherPrograms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f.duckdb")
+	db, err := sql.Open("duckdb", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		"CREATE SCHEMA theirs", "CREATE TABLE theirs.t (a BIGINT, b VARCHAR[])", "INSERT INTO theirs.t VALUES (1, ['x']), (2, NULL)",
+		"CREATE VIEW theirs.v AS SELECT a FROM theirs.t", "CREATE TABLE theirs.odd (u UUID)",
+	} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, Options{Path: path})
+	client := restClient(t, s)
+	md, err := client.Dataset("theirs").Table("t").Metadata(t.Context())
+	if err != nil || len(md.Schema) != 2 || !md.Schema[1].Repeated || md.NumRows != 2 {
+		t.Errorf("table %+v, %v", md, err)
+	}
+	rows := queryAll(t, client, "SELECT v.a, b FROM theirs.v JOIN theirs.t USING (a) ORDER BY 1")
+	if diff := cmp.Diff([]map[string]bigquery.Value{{"a": int64(1), "b": []bigquery.Value{"x"}}, {"a": int64(2), "b": []bigquery.Value{}}}, rows); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	_, err = client.Dataset("theirs").Table("odd").Metadata(t.Context())
+	wantCode(t, "table of other types", err, 404, "notFound")
+	if md, err := client.Dataset("theirs").Table("v").Metadata(t.Context()); err != nil || md.Type != bigquery.ViewTable {
+		t.Errorf("view %+v, %v", md, err)
+	}
+}

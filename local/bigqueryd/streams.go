@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/bigquery/storage/apiv1/storagepb"
+
+	"pixelbeam/local/bigqueryd/googlesql"
 )
 
 // stream is a write stream that an application made. Rows of BUFFERED and
@@ -164,7 +166,7 @@ func (s *stream) drop(ctx context.Context, conn *connection) error {
 	if err := s.dropStaging(ctx, conn); err != nil {
 		return err
 	}
-	return conn.exec(ctx, `DELETE FROM "_bigqueryd".streams WHERE name = `+quoteText(s.name))
+	return conn.exec(ctx, `DELETE FROM "_bigqueryd".streams WHERE name = `+googlesql.Text(s.name))
 }
 
 func (s *stream) dropStaging(ctx context.Context, conn *connection) error {
@@ -174,7 +176,9 @@ func (s *stream) dropStaging(ctx context.Context, conn *connection) error {
 	return conn.exec(ctx, "DROP TABLE IF EXISTS "+s.stagingName())
 }
 
-func (s *stream) stagingName() string { return quoteName(systemSchema) + "." + quoteName(s.staging) }
+func (s *stream) stagingName() string {
+	return googlesql.Name(systemSchema) + "." + googlesql.Name(s.staging)
+}
 
 // offsetColumn is the first column of staging tables; columns that the table
 // gets later are added at the end.
@@ -202,12 +206,12 @@ func (s *Server) newStream(ctx context.Context, t *tableEntry, typ storagepb.Wri
 			return fmt.Errorf("%w: Table %s.%s was deleted", errNotFound, t.Dataset, t.ID)
 		}
 		if st.staging != "" {
-			if err := c.exec(ctx, "CREATE TABLE "+st.stagingName()+columnList(now.fields, quoteName(offsetColumn)+" BIGINT")); err != nil {
+			if err := c.exec(ctx, "CREATE TABLE "+st.stagingName()+columnList(now.fields, googlesql.Name(offsetColumn)+" BIGINT")); err != nil {
 				return err
 			}
 		}
 		return c.exec(ctx, fmt.Sprintf(`INSERT INTO "_bigqueryd".streams VALUES (%s, %s, %s, %d, %d, %s, %d, 0, 0, false, false)`,
-			quoteText(st.name), quoteText(st.dataset), quoteText(st.table), st.generation, st.typ, quoteText(st.staging), st.created))
+			googlesql.Text(st.name), googlesql.Text(st.dataset), googlesql.Text(st.table), st.generation, st.typ, googlesql.Text(st.staging), st.created))
 	}, func() { s.streams.put(st) })
 	return st, err
 }
@@ -224,7 +228,7 @@ func columnList(fields []field, defs ...string) string {
 func nameList(fields []field) string {
 	names := make([]string, len(fields))
 	for i, f := range fields {
-		names[i] = quoteName(f.name)
+		names[i] = googlesql.Name(f.name)
 	}
 	return strings.Join(names, ", ")
 }
@@ -233,8 +237,8 @@ func nameList(fields []field) string {
 // the connection's transaction.
 func (s *stream) publish(ctx context.Context, c *connection, t *tableEntry, last int64) error {
 	names := nameList(t.fields)
-	where := fmt.Sprintf(" WHERE %s <= %d", quoteName(offsetColumn), last)
-	if err := c.exec(ctx, "INSERT INTO "+t.duckName()+" ("+names+") SELECT "+names+" FROM "+s.stagingName()+where+" ORDER BY "+quoteName(offsetColumn)); err != nil {
+	where := fmt.Sprintf(" WHERE %s <= %d", googlesql.Name(offsetColumn), last)
+	if err := c.exec(ctx, "INSERT INTO "+t.duckName()+" ("+names+") SELECT "+names+" FROM "+s.stagingName()+where+" ORDER BY "+googlesql.Name(offsetColumn)); err != nil {
 		return err
 	}
 	return c.exec(ctx, "DELETE FROM "+s.stagingName()+where)
@@ -250,7 +254,7 @@ func (s *Server) flush(ctx context.Context, st *stream, last int64) error {
 		if err := st.publish(ctx, c, t, last); err != nil {
 			return err
 		}
-		return c.exec(ctx, fmt.Sprintf(`UPDATE "_bigqueryd".streams SET flushed = greatest(flushed, %d) WHERE name = %s`, last+1, quoteText(st.name)))
+		return c.exec(ctx, fmt.Sprintf(`UPDATE "_bigqueryd".streams SET flushed = greatest(flushed, %d) WHERE name = %s`, last+1, googlesql.Text(st.name)))
 	}, func() {
 		st.mu.Lock()
 		defer st.mu.Unlock()
@@ -264,7 +268,7 @@ func (s *Server) finalize(ctx context.Context, st *stream) (rows int64, err erro
 	st.order.Lock()
 	defer st.order.Unlock()
 	err = s.lane.do(ctx, func(ctx context.Context, c *connection) error {
-		return c.exec(ctx, `UPDATE "_bigqueryd".streams SET finalized = true WHERE name = `+quoteText(st.name))
+		return c.exec(ctx, `UPDATE "_bigqueryd".streams SET finalized = true WHERE name = `+googlesql.Text(st.name))
 	}, func() {
 		st.mu.Lock()
 		defer st.mu.Unlock()
@@ -286,7 +290,7 @@ func (s *Server) commitPending(ctx context.Context, streams []*stream) error {
 			if err := st.publish(ctx, c, t, st.rowCount()); err != nil {
 				return err
 			}
-			if err := c.exec(ctx, `UPDATE "_bigqueryd".streams SET committed = true WHERE name = `+quoteText(st.name)); err != nil {
+			if err := c.exec(ctx, `UPDATE "_bigqueryd".streams SET committed = true WHERE name = `+googlesql.Text(st.name)); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"cloud.google.com/go/bigquery/storage/apiv1/storagepb"
 	bq "google.golang.org/api/bigquery/v2"
 
+	"pixelbeam/local/bigqueryd/googlesql"
 	"pixelbeam/schemas"
 )
 
@@ -107,7 +108,7 @@ func (f field) duckType() string {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			b.WriteString(quoteName(c.name) + " " + c.duckType())
+			b.WriteString(googlesql.Name(c.name) + " " + c.duckType())
 		}
 		b.WriteString(")")
 		t = b.String()
@@ -121,7 +122,7 @@ func (f field) duckType() string {
 // duckColumn returns the column definition, which must do for ALTER TABLE too: a
 // repeated column is never NULL.
 func (f field) duckColumn() string {
-	s := quoteName(f.name) + " " + f.duckType()
+	s := googlesql.Name(f.name) + " " + f.duckType()
 	if f.mode == repeated {
 		s += " DEFAULT []"
 	}
@@ -227,7 +228,7 @@ func merge(old, want []field, prefix string, most int) (merged []field, changes 
 	merged = append(merged, old...)
 	for _, w := range want {
 		i := fieldIndex(merged, w.name)
-		path := prefix + quoteName(w.name)
+		path := prefix + googlesql.Name(w.name)
 		if i < 0 {
 			if w.mode == required {
 				return nil, nil, fmt.Errorf("column %s: a column that is added cannot be REQUIRED", w.name)
@@ -277,27 +278,4 @@ func fieldIndex(fields []field, name string) int {
 		}
 	}
 	return -1
-}
-
-// quoteName quotes a DuckDB identifier.
-func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// quoteText quotes a DuckDB string literal, as which any string is safe.
-func quoteText(s string) string {
-	if strings.IndexByte(s, 0) >= 0 {
-		// DuckDB takes statements as C strings, which end at a NUL.
-		return "decode(" + quoteBytes([]byte(s)) + ")"
-	}
-	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
-}
-
-// quoteBytes writes a DuckDB BLOB literal.
-func quoteBytes(b []byte) string {
-	var s strings.Builder
-	s.WriteByte('\'')
-	for _, c := range b {
-		fmt.Fprintf(&s, `\x%02X`, c)
-	}
-	s.WriteString("'::BLOB")
-	return s.String()
 }

@@ -30,7 +30,7 @@ type writeService struct {
 // fault turns what Options.Fault returns into a status.
 func (w *writeService) fault(method string) error {
 	err := w.s.fault(method)
-	if err == nil || errors.Is(err, ErrAckLost) {
+	if err == nil || method == "AppendRows" && errors.Is(err, ErrAckLost) {
 		return err
 	}
 	return statusOf(err, codes.Unavailable)
