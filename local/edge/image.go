@@ -37,13 +37,11 @@ func newImage(contentType, content string) *image {
 	return &image{contentType, content, `"` + hex.EncodeToString(sum[:]) + `"`}
 }
 
-// imageFor returns the image for a path by its extension, nil for none.
+// imageFor returns the image for a path: a PNG if its extension says so, else a
+// GIF. A pixel's path need have no extension.
 func imageFor(p string) *image {
-	switch strings.ToLower(path.Ext(p)) {
-	case ".gif":
-		return gif
-	case ".png":
+	if strings.EqualFold(path.Ext(p), ".png") {
 		return png
 	}
-	return nil
+	return gif
 }

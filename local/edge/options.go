@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"strings"
 	"time"
 )
@@ -35,8 +34,8 @@ type BatchPublisher interface {
 type Options struct {
 	Publisher Publisher
 	// PixelPaths are the paths that answer with a pixel, compared with the
-	// percent-decoded path; each ends in .gif or .png. Default /pixel.gif,
-	// /pixel.png and /p.gif. The first is on the sample page.
+	// percent-decoded path: a PNG if the path ends in .png, else a GIF. Default
+	// /pixel.gif, /pixel.png and /p.gif. The first is on the sample page.
 	PixelPaths []string
 	// TrustForwardedFor takes the client's address from the first entry of
 	// X-Forwarded-For, if that is an address: for an edge behind a proxy, and for
@@ -104,8 +103,6 @@ func (o Options) withDefaults() (Options, error) {
 		switch {
 		case !strings.HasPrefix(p, "/"):
 			errs = append(errs, fmt.Errorf("edge: pixel path %q: want a path that begins with /", p))
-		case imageFor(p) == nil:
-			errs = append(errs, fmt.Errorf("edge: pixel path %q: want the extension .gif or .png, not %q", p, path.Ext(p)))
 		case isPage(p):
 			errs = append(errs, fmt.Errorf("edge: pixel path %q is the path of a page", p))
 		}

@@ -12,11 +12,15 @@ import (
 
 	"pixelbeam/schemas"
 	pixelbeamv1 "pixelbeam/schemas/pixelbeam/v1"
+	"pixelbeam/transforms/dofn"
 )
 
 func init() {
 	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&fitFn{})
-	register.DoFn3x0[context.Context, schemas.Row, func(schemas.Row)](&lastResortFn{})
+	dofn.Register[lastResortFn](func(f func(context.Context, schemas.Row, func(schemas.Row)), a []any) []any {
+		f(a[0].(context.Context), a[1].(schemas.Row), a[2].(func(schemas.Row)))
+		return nil
+	})
 }
 
 const rejectedTable = "rejected_entries"

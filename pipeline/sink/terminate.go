@@ -3,12 +3,20 @@ package sink
 import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"pixelbeam/transforms/dofn"
 )
 
 func init() {
-	register.DoFn2x0[beam.T, func(int64, int64)](&dropFn{})
+	dofn.Register[dropFn](func(f func(beam.T, func(int64, int64)), a []any) []any {
+		f(a[0], a[1].(func(int64, int64)))
+		return nil
+	})
+	dofn.Register[endFn](func(f func(int64, func(*int64) bool), a []any) []any {
+		f(a[0].(int64), a[1].(func(*int64) bool))
+		return nil
+	})
 	register.Emitter2[int64, int64]()
-	register.DoFn2x0[int64, func(*int64) bool](&endFn{})
 	register.Iter1[int64]()
 }
 

@@ -19,16 +19,17 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/klauspost/compress/gzip"
 
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[file]())
 	register.Emitter1[file]()
-	registerDoFn[listFilesFn](func(f func(context.Context, []byte, func(file)) error, a []any) []any {
+	dofn.Register[listFilesFn](func(f func(context.Context, []byte, func(file)) error, a []any) []any {
 		return []any{f(a[0].(context.Context), a[1].([]byte), a[2].(func(file)))}
 	})
-	registerDoFn[readFilesFn](func(f func(context.Context, *sdf.LockRTracker, file, func(logentry.Message)) error, a []any) []any {
+	dofn.Register[readFilesFn](func(f func(context.Context, *sdf.LockRTracker, file, func(logentry.Message)) error, a []any) []any {
 		return []any{f(a[0].(context.Context), a[1].(*sdf.LockRTracker), a[2].(file), a[3].(func(logentry.Message)))}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 func init() {
-	registerDoFn[collectFn](func(f func(beam.EventTime, logentry.Message, func(string, int)), a []any) []any {
+	dofn.Register[collectFn](func(f func(beam.EventTime, logentry.Message, func(string, int)), a []any) []any {
 		f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(func(string, int)))
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/sdf"
 
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
@@ -20,7 +21,7 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[*pubSubTracker]())
 	beam.RegisterType(reflect.TypeFor[*watermarkEstimator]())
 	type emit = func(beam.EventTime, logentry.Message)
-	registerDoFn[readPubSubFn](func(f func(context.Context, *watermarkEstimator, *sdf.LockRTracker, []byte, emit) (sdf.ProcessContinuation, error), a []any) []any {
+	dofn.Register[readPubSubFn](func(f func(context.Context, *watermarkEstimator, *sdf.LockRTracker, []byte, emit) (sdf.ProcessContinuation, error), a []any) []any {
 		next, err := f(a[0].(context.Context), a[1].(*watermarkEstimator), a[2].(*sdf.LockRTracker), a[3].([]byte), a[4].(emit))
 		return []any{next, err}
 	})

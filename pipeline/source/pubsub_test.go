@@ -23,16 +23,17 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pixelbeam/local/pubsubd"
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
 func init() {
 	type emit = func(beam.EventTime, logentry.Message)
-	registerDoFn[disturbFn](func(f func(beam.EventTime, logentry.Message, emit) error, a []any) []any {
+	dofn.Register[disturbFn](func(f func(beam.EventTime, logentry.Message, emit) error, a []any) []any {
 		return []any{f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(emit))}
 	})
 	register.Function2x0(one)
-	registerDoFn[groupFn](func(f func(string, func(*int) bool, func(string, int)), a []any) []any {
+	dofn.Register[groupFn](func(f func(string, func(*int) bool, func(string, int)), a []any) []any {
 		f(a[0].(string), a[1].(func(*int) bool), a[2].(func(string, int)))
 		return nil
 	})

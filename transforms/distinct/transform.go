@@ -16,13 +16,21 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"pixelbeam/transforms/dofn"
 )
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[Restatement]())
-	register.DoFn4x1[beam.Window, int64, func(*[]byte) bool, func(Restatement), error](&boundedFn{})
-	register.DoFn4x1[beam.Window, int64, func(*[]byte) bool, func(string, []byte), error](&paneFn{})
-	register.DoFn5x1[state.Provider, timers.Provider, string, []byte, func(Restatement), error](&stateFn{})
+	dofn.Register[boundedFn](func(f func(beam.Window, int64, func(*[]byte) bool, func(Restatement)) error, a []any) []any {
+		return []any{f(a[0].(beam.Window), a[1].(int64), a[2].(func(*[]byte) bool), a[3].(func(Restatement)))}
+	})
+	dofn.Register[paneFn](func(f func(beam.Window, int64, func(*[]byte) bool, func(string, []byte)) error, a []any) []any {
+		return []any{f(a[0].(beam.Window), a[1].(int64), a[2].(func(*[]byte) bool), a[3].(func(string, []byte)))}
+	})
+	dofn.Register[stateFn](func(f func(state.Provider, timers.Provider, string, []byte, func(Restatement)) error, a []any) []any {
+		return []any{f(a[0].(state.Provider), a[1].(timers.Provider), a[2].(string), a[3].([]byte), a[4].(func(Restatement)))}
+	})
 	register.Emitter1[Restatement]()
 	register.Emitter2[string, []byte]()
 	register.Emitter3[beam.EventTime, int64, []byte]()

@@ -36,6 +36,15 @@ func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records,
 	return beam.ParDo3(s.Scope("impression.Parse"), &parseFn{Options: opts}, entries)
 }
 
+// RegisterPacker registers a DoFn that packs records for a shuffle. It is called
+// for every impression, so it is worth the cost of Beam's generic registration,
+// which is paid here for all of them.
+func RegisterPacker(fn interface {
+	ProcessElement(r Record, emit func(beam.EventTime, int64, []byte))
+}) {
+	register.DoFn2x0[Record, func(beam.EventTime, int64, []byte)](fn)
+}
+
 // parseFn is the Beam adapter of Converter.
 type parseFn struct {
 	Options Options

@@ -8,12 +8,15 @@ import (
 
 	"pixelbeam/schemas"
 	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/impression"
 )
 
 func init() {
-	register.DoFn3x0[context.Context, impression.Record, func(beam.EventTime, int64, []byte)](&packUsersFn{})
-	register.DoFn2x1[distinct.Restatement, func(schemas.Row), error](&updatesFn{})
+	impression.RegisterPacker(&packUsersFn{})
+	dofn.Register[updatesFn](func(f func(distinct.Restatement, func(schemas.Row)) error, a []any) []any {
+		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Row)))}
+	})
 	register.Emitter1[schemas.Row]()
 }
 
@@ -44,7 +47,7 @@ type packUsersFn struct {
 	noUser     int64
 }
 
-func (fn *packUsersFn) ProcessElement(_ context.Context, r impression.Record, emit func(beam.EventTime, int64, []byte)) {
+func (fn *packUsersFn) ProcessElement(r impression.Record, emit func(beam.EventTime, int64, []byte)) {
 	if len(r.UserID) == 0 {
 		fn.noUser++
 		return

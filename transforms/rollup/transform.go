@@ -6,12 +6,15 @@ import (
 
 	"pixelbeam/schemas"
 	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/impression"
 )
 
 func init() {
-	register.DoFn2x0[impression.Record, func(beam.EventTime, int64, []byte)](&packCountsFn{})
-	register.DoFn2x1[distinct.Restatement, func(schemas.Row), error](&countRowsFn{})
+	impression.RegisterPacker(&packCountsFn{})
+	dofn.Register[countRowsFn](func(f func(distinct.Restatement, func(schemas.Row)) error, a []any) []any {
+		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Row)))}
+	})
 	register.Emitter1[schemas.Row]()
 }
 
