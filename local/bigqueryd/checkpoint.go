@@ -15,7 +15,7 @@ import (
 // the replay after a kill longer.
 const (
 	walEnough       = 32 << 20
-	walLimit        = 256 << 20
+	walLimit        = 192 << 20
 	checkpointEvery = 30 * time.Second
 )
 

@@ -198,7 +198,7 @@ func (s *Server) updateTable(ctx context.Context, dataset, id string, change fun
 
 // createView makes a view from GoogleSQL; replace allows one that exists.
 func (s *Server) createView(ctx context.Context, v *tableEntry, replace bool) error {
-	st, err := s.translate(v.View, v.Dataset, nil)
+	st, err := s.translateView(v.View, v.Dataset)
 	if err != nil {
 		return err
 	}

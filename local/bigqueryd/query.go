@@ -83,6 +83,11 @@ func (s *Server) translate(sql, dataset string, params *parameters) (*googlesql.
 	return googlesql.Translate(sql, opts)
 }
 
+// translateView translates the query of a view of dataset.
+func (s *Server) translateView(sql, dataset string) (*googlesql.Statement, error) {
+	return googlesql.Translate(sql, googlesql.Options{Dataset: dataset, View: true, Project: s.project, Information: s.informationSchema})
+}
+
 // outcome is what a statement returned.
 type outcome struct {
 	statement string // as in the API: SELECT, INSERT, CREATE_TABLE...

@@ -1,12 +1,29 @@
 package bigqueryd
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pixelbeam/local/bigqueryd/googlesql"
 )
+
+// Every function that is translated is run by a test in this file.
+func TestEveryFunctionIsRun(t *testing.T) {
+	source, err := os.ReadFile("query_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range googlesql.Functions() {
+		if !regexp.MustCompile(`\b` + name + `\(`).Match(source) {
+			t.Errorf("%s is not tested", name)
+		}
+	}
+}
 
 // TestExpressions holds what BigQuery returns.
 func TestExpressions(t *testing.T) {
@@ -95,7 +112,20 @@ func TestExpressions(t *testing.T) {
 		{"(SELECT COUNTIF(x > 10) FROM UNNEST(arr) x)", int64(2)}, {"(SELECT SUM(x) FROM UNNEST(arr) x)", int64(60)}, {"(SELECT AVG(x) FROM UNNEST(arr) x)", 20.0}, {"(SELECT COUNT(DISTINCT x) FROM UNNEST([1, 1, NULL]) x)", int64(1)},
 		{"(SELECT SUM(IF(x > 10, 1, 0)) FROM UNNEST(arr) x)", int64(2)}, {"(SELECT ARRAY_AGG(x ORDER BY x DESC LIMIT 2) FROM UNNEST(arr) x)", []any{int64(30), int64(20)}}, {"(SELECT ARRAY_AGG(x IGNORE NULLS) FROM UNNEST([1, NULL]) x)", []any{int64(1)}},
 		{"(SELECT APPROX_QUANTILES(x, 2)[OFFSET(1)] FROM UNNEST(arr) x)", int64(20)}, {"(SELECT STRING_AGG(x) FROM UNNEST(['a', NULL, 'b']) x)", "a,b"}, {"(SELECT ANY_VALUE(x) FROM UNNEST([5]) x)", int64(5)}, {"(SELECT MAX_BY(x, -x) FROM UNNEST(arr) x)", int64(10)},
-		{"(SELECT LOGICAL_OR(x > 20) FROM UNNEST(arr) x)", true},
+		{"(SELECT LOGICAL_OR(x > 20) FROM UNNEST(arr) x)", true}, {"(SELECT LOGICAL_AND(x > 20) FROM UNNEST(arr) x)", false}, {"(SELECT MIN(x) FROM UNNEST(arr) x)", int64(10)},
+		{"(SELECT MIN_BY(x, -x) FROM UNNEST(arr) x)", int64(30)}, {"(SELECT APPROX_COUNT_DISTINCT(x) FROM UNNEST(arr) x)", int64(3)},
+		{"(SELECT BIT_AND(x) FROM UNNEST([6, 3]) x)", int64(2)}, {"(SELECT BIT_OR(x) FROM UNNEST([6, 3]) x)", int64(7)}, {"(SELECT BIT_XOR(x) FROM UNNEST([6, 3]) x)", int64(5)},
+		{"(SELECT STDDEV(x) FROM UNNEST(arr) x)", 10.0}, {"(SELECT STDDEV_SAMP(x) FROM UNNEST(arr) x)", 10.0}, {"(SELECT STDDEV_POP(x) FROM UNNEST([1, 3]) x)", 1.0},
+		{"(SELECT VARIANCE(x) FROM UNNEST(arr) x)", 100.0}, {"(SELECT VAR_SAMP(x) FROM UNNEST(arr) x)", 100.0}, {"(SELECT VAR_POP(x) FROM UNNEST([1, 3]) x)", 1.0},
+		{"(SELECT CORR(x, 2 * x) FROM UNNEST(arr) x)", 1.0}, {"(SELECT COVAR_POP(x, x) FROM UNNEST([1, 3]) x)", 1.0}, {"(SELECT COVAR_SAMP(x, x) FROM UNNEST(arr) x)", 100.0},
+		// The rest of the list.
+		{"CEIL(1.2)", 2.0}, {"CEILING(-1.2)", -1.0}, {"FLOOR(-1.2)", -2.0}, {"SIGN(-f)", -1.0}, {"SQRT(9.0)", 3.0}, {"EXP(0.0)", 1.0}, {"LOG10(100.0)", 2.0}, {"POWER(2.0, 3)", 8.0},
+		{"IS_NAN(f)", false}, {"IS_INF(IEEE_DIVIDE(1, 0))", true}, {"RAND() < 1", true}, {"LENGTH(GENERATE_UUID())", int64(36)},
+		{"CHAR_LENGTH(s)", int64(6)}, {"CHARACTER_LENGTH(s)", int64(6)}, {"OCTET_LENGTH(s)", int64(7)}, {"SUBSTRING('abc', 2, 1)", "b"}, {"LOWER('AbC')", "abc"}, {"RTRIM('abb', 'b')", "a"},
+		{"RPAD('7', 3)", "7  "}, {"REPEAT('ab', 2)", "abab"}, {"CHR(65)", "A"}, {"EDIT_DISTANCE('abc', 'adc')", int64(1)}, {"TO_HEX(SHA1('a'))", "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"},
+		{"ARRAY_FIRST(arr)", int64(10)}, {"ARRAY_LAST(arr)", int64(30)}, {"JSON_KEYS(JSON '{\"a\": 1, \"b\": 2}')", []any{"a", "b"}}, {"TO_JSON(st)", `{"x":1,"y":"y"}`}, {"JSON_VALUE(PARSE_JSON('{\"a\": 5}'), '$.a')", "5"},
+		{"JSON_EXTRACT(j, '$.a.b[1]')", `"x"`}, {"ARRAY_LENGTH(JSON_EXTRACT_ARRAY(j, '$.a.b'))", int64(5)}, {"FORMAT_DATETIME('%H:%M', dt)", "13:45"}, {"PARSE_DATETIME('%Y-%m-%d %H', '2024-01-02 03')", "2024-01-02T03:00:00"},
+		{"DATETIME_ADD(dt, INTERVAL 1 MONTH)", "2024-03-29T13:45:56.5"}, {"DATETIME_SUB(dt, INTERVAL 1 HOUR)", "2024-02-29T12:45:56.5"}, {"DATETIME_TRUNC(dt, HOUR)", "2024-02-29T13:00:00"}, {"CURRENT_DATETIME() > dt", true},
 	} {
 		rows, err := s.Query(t.Context(), "SELECT "+tt.sql+" AS v"+from)
 		if err != nil {
@@ -123,6 +153,8 @@ func TestRunTimeErrors(t *testing.T) {
 		{"SELECT CAST(x AS STRING) FROM (SELECT b'\\xff' AS x)", "UTF8"},
 		{"SELECT TO_JSON_STRING(x) FROM (SELECT TIMESTAMP '2024-01-01' AS x)", "TO_JSON_STRING of TIMESTAMP"},
 		{"SELECT nothing", "nothing"},
+		{"SELECT ERROR('own words')", "own words"},
+		{"SELECT ARRAY_FIRST([])", "empty array"},
 		{"SELECT SUM(x) FROM UNNEST([9223372036854775807, 1]) AS x", "int64 overflow"},
 	} {
 		rows, err := s.Query(t.Context(), tt.sql)
@@ -167,6 +199,11 @@ func TestQueries(t *testing.T) {
 		{"SELECT x, LAG(x) OVER (ORDER BY x) AS l FROM d.t WHERE x < 3 ORDER BY x", []map[string]any{row("x", int64(1), "l", nil), row("x", int64(2), "l", int64(1))}},
 		{"SELECT g, x FROM d.t WHERE g IS NOT NULL QUALIFY ROW_NUMBER() OVER (PARTITION BY g ORDER BY x) = 1 ORDER BY g", []map[string]any{row("g", "a", "x", int64(1)), row("g", "b", "x", int64(3)), row("g", "c", "x", nil)}},
 		{"SELECT x, SUM(x) OVER w AS s FROM d.t WHERE x <= 3 WINDOW w AS (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) ORDER BY x", []map[string]any{row("x", int64(1), "s", int64(1)), row("x", int64(2), "s", int64(3)), row("x", int64(3), "s", int64(5))}},
+		{`SELECT x, RANK() OVER w AS r, DENSE_RANK() OVER w AS d, NTILE(2) OVER w AS n, CUME_DIST() OVER w AS c, PERCENT_RANK() OVER w AS p, LEAD(x, 1, 0) OVER w AS l,
+			FIRST_VALUE(x) OVER w AS f, LAST_VALUE(x) OVER w AS e, NTH_VALUE(x, 2) OVER w AS s, PERCENTILE_CONT(x, 0.5) OVER () AS m, PERCENTILE_DISC(x, 0.5) OVER () AS q
+			FROM d.t WHERE x <= 2 WINDOW w AS (ORDER BY x) ORDER BY x`, []map[string]any{
+			row("x", int64(1), "r", int64(1), "d", int64(1), "n", int64(1), "c", 0.5, "p", 0.0, "l", int64(2), "f", int64(1), "e", int64(1), "s", nil, "m", 1.5, "q", int64(1)),
+			row("x", int64(2), "r", int64(2), "d", int64(2), "n", int64(2), "c", 1.0, "p", 1.0, "l", int64(0), "f", int64(1), "e", int64(2), "s", int64(2), "m", 1.5, "q", int64(1))}},
 		{"SELECT t.x, tag FROM d.t, UNNEST(tags) AS tag ORDER BY x, tag", []map[string]any{row("x", int64(1), "tag", "p"), row("x", int64(1), "tag", "q"), row("x", int64(3), "tag", "p"), row("x", int64(6), "tag", "q")}},
 		{"SELECT x, i.k, i.n FROM d.t, t.items AS i ORDER BY n", []map[string]any{row("x", int64(1), "k", "k1", "n", int64(1)), row("x", int64(4), "k", "k2", "n", int64(5)), row("x", int64(4), "k", "k3", "n", int64(6))}},
 		{"SELECT x, tag FROM d.t LEFT JOIN UNNEST(tags) AS tag WHERE x < 3 ORDER BY x, tag", []map[string]any{row("x", int64(1), "tag", "p"), row("x", int64(1), "tag", "q"), row("x", int64(2), "tag", nil)}},

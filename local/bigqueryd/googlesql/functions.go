@@ -256,7 +256,7 @@ var simple = map[string]struct {
 	least, most int
 	typ         Type
 }{
-	"ABS": {"abs", 1, 1, Unknown}, "SIGN": {"sign", 1, 1, Unknown}, "ROUND": {"round", 1, 2, Unknown},
+	"ABS": {"abs", 1, 1, Unknown}, "ROUND": {"round", 1, 2, Unknown},
 	"TRUNC": {"trunc", 1, 1, Unknown}, "CEIL": {"ceil", 1, 1, Unknown}, "CEILING": {"ceil", 1, 1, Unknown},
 	"FLOOR": {"floor", 1, 1, Unknown}, "POW": {"pow", 2, 2, Float64}, "POWER": {"pow", 2, 2, Float64},
 	"SQRT": {"sqrt", 1, 1, Float64}, "EXP": {"exp", 1, 1, Float64}, "LN": {"ln", 1, 1, Float64},
@@ -301,6 +301,7 @@ var special map[string]specialFunction
 func init() {
 	special = map[string]specialFunction{
 		"IF":          {3, 3, translateIf},
+		"SIGN":        template(1, "(CASE WHEN $1 > 0 THEN 1 WHEN $1 < 0 THEN -1 ELSE $1 END)", Unknown),
 		"SAFE_DIVIDE": template(2, "(CASE WHEN $2 = 0 THEN NULL ELSE CAST($1 AS DOUBLE) / $2 END)", Float64),
 		"IEEE_DIVIDE": template(2, "(CAST($1 AS DOUBLE) / CAST($2 AS DOUBLE))", Float64),
 		"MOD": {2, 2, func(_ *parser, c *call) (Value, error) {

@@ -4,14 +4,19 @@
 // particular functions are translated from a list, and no other is let through.
 //
 // What is written depends on nothing but DuckDB and its standard extensions
-// (json, icu): a view made of it can be read by any DuckDB client, in whatever
-// time zone its session is.
+// (json, icu): a view made of it can be read by any DuckDB client. Nor does it
+// depend on the time zone of the client's session, except where a string is
+// compared with a TIMESTAMP or cast to one without naming its zone: in a view,
+// write TIMESTAMP '...'.
 //
-// Known differences that remain: results of NUMERIC arithmetic may be FLOAT64
-// (division, AVG) or keep more than nine fraction digits (multiplication);
-// SAFE_CONVERT_BYTES_TO_STRING writes ? for an invalid byte, not U+FFFD; approximate
-// aggregates are exact; strings are compared with numbers by converting
-// literals instead of being refused.
+// Known differences that remain:
+//   - NUMERIC arithmetic may give FLOAT64 (division, AVG) or keep more than nine
+//     fraction digits (multiplication);
+//   - ROUND, CEIL, FLOOR and TRUNC of an INT64 give INT64, not FLOAT64;
+//   - SAFE_CONVERT_BYTES_TO_STRING writes ? for an invalid byte, not U+FFFD;
+//   - approximate aggregates are exact;
+//   - more is let through: types that BigQuery would not compare or unite are
+//     converted, and an alias of the SELECT list is visible in WHERE.
 package googlesql
 
 import (
@@ -55,6 +60,10 @@ type Table struct {
 type Options struct {
 	// Dataset is the default dataset, or "".
 	Dataset string
+	// View is set for the query of a view of Dataset. Tables of the same dataset
+	// are then written by their names alone, which DuckDB looks for beside the
+	// view: so the view works under whatever name the file is opened.
+	View bool
 	// Project is the only project that a table may be in.
 	Project string
 	// Named and Positional are the query parameters.

@@ -610,6 +610,9 @@ func (p *parser) tableReference(parts []string, start token) (string, error) {
 			return "", err
 		}
 		source = t.duck()
+		if p.opts.View && t.Dataset == p.opts.Dataset && !p.isCommon(t.Name) {
+			source = Name(t.Name)
+		}
 	}
 	alias, err := p.tableAlias(name)
 	return source + alias, err
