@@ -37,6 +37,11 @@ func init() {
 	register.Iter1[[]byte]()
 }
 
+// lateDelay is how long late entries of a window are collected before it is
+// restated. Each restatement reads and writes the state of its shard's window, so
+// one per bundle would cost more than all the rest of the job.
+const lateDelay = 10 * time.Second
+
 // Restatement is what one pane makes of one shard's window: the groups that the
 // pane changed, with absolute values.
 type Restatement struct {
@@ -62,8 +67,8 @@ type Options struct {
 // PCollection<Restatement>.
 //
 // A bounded input gives one restatement per shard and window. An unbounded one
-// gives one when the watermark passes the end of the window and one for every
-// late pane that changes something, until the window has been closed for
+// gives one when the watermark passes the end of the window and one 10 seconds
+// after a late entry that changes something, until the window has been closed for
 // AllowedLateness. The last restatement of a group is a function of the set of
 // distinct entries of its window.
 //
@@ -79,7 +84,7 @@ func Restate(s beam.Scope, packed beam.PCollection, opts Options) beam.PCollecti
 		return beam.ParDo(s, &boundedFn{}, beam.GroupByKey(s, windowed))
 	}
 	windowed := beam.WindowInto(s, fixed, packed,
-		beam.Trigger(trigger.AfterEndOfWindow().LateFiring(trigger.AfterCount(1))),
+		beam.Trigger(trigger.AfterEndOfWindow().LateFiring(trigger.AfterProcessingTime().PlusDelay(lateDelay))),
 		beam.AllowedLateness(opts.AllowedLateness),
 		beam.PanesDiscard())
 	panes := beam.ParDo(s, &paneFn{}, beam.GroupByKey(s, windowed))
