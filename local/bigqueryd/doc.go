@@ -43,5 +43,8 @@
 //     service drops it.
 //   - Column types GEOGRAPHY, TIME, BIGNUMERIC, INTERVAL and RANGE are missing.
 //   - Table names that differ only in case cannot live in one dataset.
-//   - It is made for one machine: 10^5 rows a second, 10^8 rows a table.
+//   - It is made for one machine. A row of 53 columns costs about 23 microseconds of
+//     CPU, the client included, a commit 4 milliseconds whatever it holds, a
+//     checkpoint 5-10 microseconds a row; while a checkpoint runs, every half
+//     minute or 192 MB, appends wait for it.
 package bigqueryd
