@@ -54,7 +54,7 @@ func (d *Decoder) Decode(data []byte, e *Entry) error {
 	if c != '{' {
 		d.expected(data, i, "an object")
 	} else if i = d.object(data, i+1, root, e, 1); i >= 0 {
-		if c, i = next(data, i); i == len(data) {
+		if _, i = next(data, i); i == len(data) {
 			if len(data) > MaxSize {
 				return &DecodeError{ReasonTooLarge, MaxSize,
 					fmt.Sprintf("entry has %d bytes, more than %d", len(data), MaxSize)}
@@ -93,7 +93,7 @@ func (d *Decoder) object(data []byte, i int, in field, e *Entry, depth int) int 
 		if escaped {
 			name = d.unescape(name)
 		}
-		c, i = next(data, i+1)
+		_, i = next(data, i+1)
 		if f := fieldOf(in, name); f == unknown {
 			i = d.skip(data, i, depth)
 		} else {
