@@ -65,6 +65,9 @@ type Options struct {
 
 	// BigQueryDataset is DATASET or PROJECT.DATASET; empty writes no tables.
 	BigQueryDataset string
+	// BigQueryEndpoint is the URL of another BigQuery REST API than Google's, at
+	// which the tables are checked before the job starts; optional.
+	BigQueryEndpoint string
 	// BigQueryStorageEndpoint is host:port of another Storage Write API than
 	// Google's; optional.
 	BigQueryStorageEndpoint string
@@ -122,6 +125,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 		return err
 	})
 	fs.StringVar(&o.BigQueryDataset, "bigquery_dataset", o.BigQueryDataset, "`[project.]dataset` of the tables; none: no tables are written")
+	fs.StringVar(&o.BigQueryEndpoint, "bigquery_endpoint", o.BigQueryEndpoint, "`URL` of a BigQuery REST API other than Google's, without authentication; the tables are checked there first")
 	fs.StringVar(&o.BigQueryStorageEndpoint, "bigquery_storage_endpoint", o.BigQueryStorageEndpoint, "`host:port` of a Storage Write API other than Google's, without TLS")
 	fs.StringVar(&o.BigtableInstance, "bigtable_instance", o.BigtableInstance, "Bigtable `instance` of the profiles; none: no profiles are kept")
 	fs.StringVar(&o.BigtableTable, "bigtable_table", o.BigtableTable, "Bigtable `table` of the profiles")

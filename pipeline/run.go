@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	beamlog "github.com/apache/beam/sdks/v2/go/pkg/beam/log"
@@ -91,6 +93,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	done, err := beam.Run(runCtx, o.Runner, p)
 	if err != nil {
+		// Readers give back what they hold.
+		waitCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, source.Wait(waitCtx))
 		return nil, fmt.Errorf("job on %s: %w", o.Runner, err)
 	}
 	return result(done), nil

@@ -46,7 +46,8 @@ const examples = `  # A first look, without any service:
 
   # Streaming on this machine, against a local Pixelbeam (make run):
   pixelbeam --project=pixelbeam-local --subscription=NAME --pubsub_endpoint=HOST:PORT \
-    --bigquery_dataset=pixelbeam --bigquery_storage_endpoint=HOST:PORT`
+    --bigquery_dataset=pixelbeam --bigquery_endpoint=http://HOST:PORT \
+    --bigquery_storage_endpoint=HOST:PORT`
 
 func command() *cobra.Command {
 	opts := pipeline.DefaultOptions()
@@ -83,6 +84,9 @@ func command() *cobra.Command {
 		if !quiet && local(opts.Runner) {
 			stop := progress(cmd.ErrOrStderr())
 			defer stop()
+		}
+		if err := pipeline.CheckTables(cmd.Context(), opts); err != nil {
+			return err
 		}
 		result, err := pipeline.Run(cmd.Context(), opts)
 		if err != nil {
