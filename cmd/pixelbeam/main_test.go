@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/ptest"
+
+	"pixelbeam/cmd/internal/cli"
+	"pixelbeam/local/bigqueryd"
+	"pixelbeam/local/bigtabled"
+	"pixelbeam/local/pubsubd"
+	"pixelbeam/local/traffic"
+	"pixelbeam/schemas"
+)
+
+func TestMain(m *testing.M) { ptest.Main(m) }
+
+const (
+	topic        = "projects/p-test/topics/logs"
+	subscription = "projects/p-test/subscriptions/logs"
+)
+
+// The command, with flags alone, reads a subscription to its end and writes
+// tables and profiles by the real clients.
+func TestStreamingJob(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	pubsub, err := pubsubd.Start("127.0.0.1:0", pubsubd.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pubsub.Close()
+	if err := pubsub.CreateTopic(topic); err != nil {
+		t.Fatal(err)
+	}
+	if err := pubsub.CreateSubscription(subscription, topic); err != nil {
+		t.Fatal(err)
+	}
+	bigQuery, err := bigqueryd.Start(bigqueryd.Options{Project: "p-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bigQuery.Close()
+	if err := bigQuery.CreateDataset(ctx, "ads"); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range schemas.Tables() {
+		if err := bigQuery.CreateTable(ctx, "ads", table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bigtable, err := bigtabled.Start("127.0.0.1:0", bigtabled.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bigtable.Close()
+	if err := bigtable.EnsureTable(ctx, "p-test", "i-test", schemas.Profiles()); err != nil {
+		t.Fatal(err)
+	}
+
+	g := traffic.New(traffic.DefaultOptions())
+	for range 3000 {
+		var e traffic.Entry
+		g.Next(&e)
+		m := pubsubd.Message{Data: e.Data}
+		if e.Timestamp != "" {
+			m.Attributes = map[string]string{"logging.googleapis.com/timestamp": e.Timestamp}
+		}
+		if _, err := pubsub.Publish(topic, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := g.Totals()
+
+	var stdout, stderr bytes.Buffer
+	code := cli.Run(ctx, command(), []string{
+		"--project=p-test", "--subscription=logs", "--pubsub_endpoint=" + pubsub.Addr(), "--until_idle",
+		"--bigquery_dataset=ads", "--bigquery_endpoint=" + bigQuery.RESTEndpoint(), "--bigquery_storage_endpoint=" + bigQuery.GRPCEndpoint(),
+		"--bigtable_instance=i-test", "--bigtable_endpoint=" + bigtable.Addr(),
+	}, &stdout, &stderr)
+	if code != cli.ExitOK {
+		t.Fatalf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
+	}
+	if !strings.Contains(stdout.String(), "Read 3000 = impressions") {
+		t.Errorf("report:\n%s", stdout.String())
+	}
+	for sql, n := range map[string]int64{
+		"SELECT COUNT(*) AS n FROM (SELECT DISTINCT insert_id, event_time FROM `ads.impressions`)": want.Impressions,
+		"SELECT SUM(gross) AS n FROM `ads.impression_counts`":                                      want.Impressions,
+	} {
+		rows, err := bigQuery.Query(ctx, sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows[0]["n"] != n {
+			t.Errorf("%s: %v, want %d", sql, rows[0]["n"], n)
+		}
+	}
+	if bigtable.Stats().RowsWritten == 0 {
+		t.Error("no profile was written")
+	}
+	if s, err := pubsub.Stats(subscription); err != nil || s.Acked != 3000 {
+		t.Errorf("%d messages acknowledged (%v), want 3000", s.Acked, err)
+	}
+}
+
+func TestUsageErrorsComeTogether(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := cli.Run(t.Context(), command(), []string{"--runner=spark", "--shards=0"}, &stdout, &stderr)
+	if code != cli.ExitUsage {
+		t.Errorf("exit %d, want %d", code, cli.ExitUsage)
+	}
+	for _, want := range []string{"--runner=spark", "nothing to read", "nowhere to write", "--shards=0", "pixelbeam --help"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("no %q in:\n%s", want, stderr.String())
+		}
+	}
+}
+
+func TestHelpShowsOursFirst(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := cli.Run(t.Context(), command(), []string{"--help"}, &stdout, &stderr); code != cli.ExitOK {
+		t.Fatalf("exit %d: %s", code, stderr.String())
+	}
+	ours, beams := strings.Index(stdout.String(), "--bigquery_dataset"), strings.Index(stdout.String(), "Beam and runner flags")
+	if ours < 0 || beams < ours {
+		t.Errorf("--bigquery_dataset at %d, Beam's flags at %d", ours, beams)
+	}
+}
