@@ -230,12 +230,14 @@ func (o *Options) parse() impression.Options {
 
 func (o *Options) pubsub() source.PubSubConfig {
 	return source.PubSubConfig{
-		Subscription:  fullName(o.Project, "subscriptions", o.Subscription),
-		Endpoint:      o.PubSubEndpoint,
-		Pullers:       o.PubSubPullers,
-		UntilIdle:     o.UntilIdle,
-		HoldWatermark: o.HoldWatermark || o.UntilIdle,
-		SlackMillis:   int(o.WatermarkSlack.Milliseconds()),
+		Subscription: fullName(o.Project, "subscriptions", o.Subscription),
+		Endpoint:     o.PubSubEndpoint,
+		Pullers:      o.PubSubPullers,
+		// Longer bundles are fewer late panes; a row is half a second later.
+		MaxBundleMillis: 500,
+		UntilIdle:       o.UntilIdle,
+		HoldWatermark:   o.HoldWatermark || o.UntilIdle,
+		SlackMillis:     int(o.WatermarkSlack.Milliseconds()),
 	}
 }
 

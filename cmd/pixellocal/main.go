@@ -66,7 +66,7 @@ type ports struct{ pubsub, bigtable, bigQuery, bigQueryStorage, storage string }
 func command() *cobra.Command {
 	var c config
 	c.job = pipeline.DefaultOptions()
-	c.job.Shards = 4
+	c.job.Shards = 2
 	cmd := &cobra.Command{
 		Use:     "pixellocal",
 		Short:   "All of Pixelbeam on this machine",

@@ -37,11 +37,6 @@ func init() {
 	register.Iter1[[]byte]()
 }
 
-// lateDelay is how long late entries of a window are collected before it is
-// restated. Each restatement reads and writes the state of its shard's window, so
-// one per bundle would cost more than all the rest of the job.
-const lateDelay = 10 * time.Second
-
 // Restatement is what one pane makes of one shard's window: the groups that the
 // pane changed, with absolute values.
 type Restatement struct {
@@ -67,9 +62,12 @@ type Options struct {
 // PCollection<Restatement>.
 //
 // A bounded input gives one restatement per shard and window. An unbounded one
-// gives one when the watermark passes the end of the window and one 10 seconds
-// after a late entry that changes something, until the window has been closed for
-// AllowedLateness. The last restatement of a group is a function of the set of
+// gives one when the watermark passes the end of the window and one for every
+// late pane that changes something, until the window has been closed for
+// AllowedLateness. A late pane is what one bundle packed, so its cost (the state of
+// a shard's window is read and written) falls with the size of bundles and with
+// the number of shards. A late trigger by processing time would make fewer panes,
+// but was not seen to fire on Prism (Beam 2.77). The last restatement of a group is a function of the set of
 // distinct entries of its window.
 //
 // The late pane of a window meets the state of its on-time pane because the
@@ -84,7 +82,7 @@ func Restate(s beam.Scope, packed beam.PCollection, opts Options) beam.PCollecti
 		return beam.ParDo(s, &boundedFn{}, beam.GroupByKey(s, windowed))
 	}
 	windowed := beam.WindowInto(s, fixed, packed,
-		beam.Trigger(trigger.AfterEndOfWindow().LateFiring(trigger.AfterProcessingTime().PlusDelay(lateDelay))),
+		beam.Trigger(trigger.AfterEndOfWindow().LateFiring(trigger.AfterCount(1))),
 		beam.AllowedLateness(opts.AllowedLateness),
 		beam.PanesDiscard())
 	panes := beam.ParDo(s, &paneFn{}, beam.GroupByKey(s, windowed))
