@@ -6,8 +6,6 @@ package main
 import (
 	"flag"
 	"log/slog"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -112,7 +110,6 @@ func command() *cobra.Command {
 			return err
 		}
 		beam.Init()
-		limitMemory()
 		level := slog.LevelWarn
 		if c.verbose {
 			level = slog.LevelInfo
@@ -121,12 +118,4 @@ func command() *cobra.Command {
 		return run(cmd.Context(), &c, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
-}
-
-// limitMemory makes the collector keep the heap small, since all services share
-// it and a minute that closes makes much garbage at once. GOGC, where set, holds.
-func limitMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 }
