@@ -80,8 +80,8 @@ check-modules: toolchain
 	@$(GO) mod tidy -diff || { echo 'go.mod or go.sum is out of date: run go mod tidy.' >&2; exit 1; }
 
 .PHONY: race
-race: compiler ## Run all tests with the race detector
-	$(GO) test -race $(TESTFLAGS) $(PKG)
+race: compiler ## Run all tests with the race detector, long comparisons shortened
+	$(GO) test -race -short -timeout 30m $(TESTFLAGS) $(PKG)
 
 .PHONY: bench
 bench: compiler ## Run the benchmarks
