@@ -115,7 +115,7 @@ func ensure(t *testing.T, s *Server) {
 }
 
 // dump reads a table as lines of key, column, time in milliseconds and value.
-func dump(t *testing.T, table *bigtable.Table) []string {
+func dump(t *testing.T, table *bigtable.Table, opts ...bigtable.ReadOption) []string {
 	t.Helper()
 	var out []string
 	err := table.ReadRows(t.Context(), bigtable.InfiniteRange(""), func(r bigtable.Row) bool {
@@ -125,7 +125,7 @@ func dump(t *testing.T, table *bigtable.Table) []string {
 			}
 		}
 		return true
-	})
+	}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
