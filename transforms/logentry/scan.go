@@ -243,7 +243,7 @@ func escapeLen(s []byte) int {
 	return 0
 }
 
-// hex4 returns the code unit of an escape \uXXXX at the start of s.
+// hex4 returns the code unit of an escape (backslash, u, four hex digits) at the start of s.
 func hex4(s []byte) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
