@@ -173,6 +173,45 @@ func MergeAll(sets [][]byte) ([]byte, error) {
 	return Merge(make([]byte, 0, len(sets[0])), nil, sets[0], nil)
 }
 
+// neighbours returns the groups of an encoded set whose key begins with the same
+// field as that of one of changed, which are in order of key. A field is encoded
+// with its length first, so such keys are next to each other.
+func neighbours(set []byte, changed []Group) ([]Group, error) {
+	var out []Group
+	var p part
+	for {
+		if err := p.next(&set); err != nil {
+			return nil, err
+		}
+		if !p.ok || len(changed) == 0 {
+			return out, nil
+		}
+		first, ok1 := firstField(p.key)
+		of, ok2 := firstField(changed[0].Key)
+		if !ok1 || !ok2 {
+			return nil, ErrCorrupt
+		}
+		for len(changed) > 0 && bytes.Compare(of, first) < 0 {
+			if changed = changed[1:]; len(changed) > 0 {
+				if of, ok2 = firstField(changed[0].Key); !ok2 {
+					return nil, ErrCorrupt
+				}
+			}
+		}
+		if len(changed) > 0 && bytes.Equal(of, first) {
+			g := p.group(p.ids)
+			g.Key, g.Value = bytes.Clone(g.Key), bytes.Clone(g.Value)
+			out = append(out, g)
+		}
+	}
+}
+
+// firstField returns the first field of a key with its length.
+func firstField(key []byte) ([]byte, bool) {
+	_, rest, ok := CutField(key)
+	return key[:len(key)-len(rest)], ok
+}
+
 // part is one encoded group; its slices borrow from the set.
 type part struct {
 	ok                   bool

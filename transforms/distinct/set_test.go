@@ -101,6 +101,48 @@ func TestSetIsAFunctionOfItsEntries(t *testing.T) {
 	}
 }
 
+func TestNeighbours(t *testing.T) {
+	key := func(user, campaign string) string {
+		return string(AppendField(AppendField(nil, []byte(user)), []byte(campaign)))
+	}
+	set := encode([]entry{
+		{key("a", "x"), id(1, false), 10, "1"}, {key("a", "y"), id(2, false), 20, "2"},
+		{key("ab", "x"), id(3, false), 30, "3"},
+		{key("b", "x"), id(4, false), 40, "4"}, {key("b", "y"), id(5, false), 50, "5"}, {key("b", "z"), id(6, false), 60, "6"},
+		{key("long user", "x"), id(7, false), 70, "7"},
+	})
+	changed := func(keys ...string) (out []Group) {
+		for _, k := range keys {
+			out = append(out, Group{Key: []byte(k)})
+		}
+		return out
+	}
+	for _, test := range []struct {
+		changed []Group
+		want    string
+	}{
+		{nil, ""},
+		{changed(key("a", "y")), "12"},
+		{changed(key("b", "x"), key("b", "z")), "456"},
+		{changed(key("a", "x"), key("b", "y"), key("long user", "x")), "124567"},
+	} {
+		groups, err := neighbours(set, test.changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, g := range groups {
+			got += string(g.Value)
+		}
+		if got != test.want {
+			t.Errorf("neighbours of %d groups: %q, want %q", len(test.changed), got, test.want)
+		}
+	}
+	if _, err := neighbours(set[:9], changed(key("a", "x"))); err == nil {
+		t.Error("no error of a broken set")
+	}
+}
+
 func TestMergeAllEmpty(t *testing.T) {
 	got, err := MergeAll(nil)
 	if err != nil || len(got) != 0 {

@@ -38,7 +38,7 @@ func init() {
 }
 
 // Restatement is what one pane makes of one shard's window: the groups that the
-// pane changed, with absolute values.
+// pane changed, with absolute values; with Options.Whole also their neighbours.
 type Restatement struct {
 	Shard int64
 	// WindowStart and WindowEnd are in microseconds since the Unix epoch.
@@ -55,6 +55,10 @@ type Options struct {
 	// AllowedLateness is how long after its end a window takes entries, by
 	// watermark. What comes later is dropped by the runner. Streaming only.
 	AllowedLateness time.Duration
+	// Whole adds to a restatement all groups whose key begins with the same
+	// field (see AppendField) as that of a changed group, so that a result can be
+	// made of all groups of, say, a user.
+	Whole bool
 }
 
 // Restate turns packed sets, a PCollection<KV<int64, []byte>> of shard and
@@ -89,6 +93,7 @@ func Restate(s beam.Scope, packed beam.PCollection, opts Options) beam.PCollecti
 	global := beam.WindowInto(s, window.NewGlobalWindows(), panes)
 	return beam.ParDo(s, &stateFn{
 		LatenessMicros: opts.AllowedLateness.Microseconds(),
+		Whole:          opts.Whole,
 		Set:            state.MakeValueState[[]byte]("set"),
 		Close:          timers.InEventTime("close"),
 	}, global)
@@ -127,6 +132,7 @@ func (fn *paneFn) ProcessElement(w beam.Window, shard int64, sets func(*[]byte) 
 // number of panes so far, a uvarint, and the set.
 type stateFn struct {
 	LatenessMicros int64
+	Whole          bool
 	Set            state.Value[[]byte]
 	Close          timers.EventTime
 }
@@ -152,11 +158,17 @@ func (fn *stateFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 	r := newRestatement(shard, last)
 	r.Pane = int64(panes)
 	merged := binary.AppendUvarint(make([]byte, 0, len(old)+len(pane)+binary.MaxVarintLen64), panes+1)
+	head := len(merged)
 	if merged, err = Merge(merged, set, pane, r.add); err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)
 	}
 	if len(r.Groups) == 0 {
 		return nil // Nothing but duplicates.
+	}
+	if fn.Whole {
+		if r.Groups, err = neighbours(merged[head:], r.Groups); err != nil {
+			return fmt.Errorf("state of %s: %w", key, err)
+		}
 	}
 	if !known {
 		fn.Close.Set(tp, time.UnixMicro(r.WindowEnd+fn.LatenessMicros), timers.WithNoOutputTimestamp())
