@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -62,6 +63,9 @@ type Options struct {
 	// Parameters is a dictionary of pixel parameters that adds to the default
 	// one, as JSON; optional.
 	Parameters []byte
+	// UserAgentRules is a regexes.yaml of uap-core in place of the embedded
+	// one; optional.
+	UserAgentRules useragent.Rules
 
 	// BigQueryDataset is DATASET or PROJECT.DATASET; empty writes no tables.
 	BigQueryDataset string
@@ -124,6 +128,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 		o.Parameters, err = os.ReadFile(name)
 		return err
 	})
+	fs.Var(UserAgentRulesFlag{&o.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
 	fs.StringVar(&o.BigQueryDataset, "bigquery_dataset", o.BigQueryDataset, "`[project.]dataset` of the tables; none: no tables are written")
 	fs.StringVar(&o.BigQueryEndpoint, "bigquery_endpoint", o.BigQueryEndpoint, "`URL` of a BigQuery REST API other than Google's, without authentication; the tables are checked there first")
 	fs.StringVar(&o.BigQueryStorageEndpoint, "bigquery_storage_endpoint", o.BigQueryStorageEndpoint, "`host:port` of a Storage Write API other than Google's, without TLS")
@@ -210,7 +215,11 @@ func (o *Options) Validate() error {
 	if o.Shards < 1 || o.Shards > 10_000 {
 		wrong("--shards=%d is not between 1 and 10000", o.Shards)
 	}
-	if _, err := impression.NewConverter(o.parse(), useragent.SharedCache()); err != nil {
+	agents, err := useragent.SharedCacheFor(o.UserAgentRules)
+	if err != nil {
+		wrong("--user_agent_rules: give the regexes.yaml of a release of uap-core: %w", err)
+	}
+	if _, err := impression.NewConverter(o.parse(), agents); err != nil {
 		wrong("--pixel_paths or --parameters: %w", err)
 	}
 	return errors.Join(errs...)
@@ -225,7 +234,7 @@ func (o *Options) dataset() (project, dataset string) {
 }
 
 func (o *Options) parse() impression.Options {
-	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters}
+	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters, UserAgentRules: o.UserAgentRules}
 }
 
 func (o *Options) pubsub() source.PubSubConfig {
@@ -302,4 +311,29 @@ func (f *ipFlag) Set(s string) error {
 		*f = ipFlag(mode)
 	}
 	return err
+}
+
+// UserAgentRulesFlag is the value of a flag that names a file with user agent
+// rules, for package flag and for pflag. Setting it reads the file; as a string
+// it is the version of what was read, and empty for the embedded rules.
+type UserAgentRulesFlag struct{ Rules *useragent.Rules }
+
+func (f UserAgentRulesFlag) String() string {
+	if f.Rules == nil || f.Rules.Name == "" {
+		return ""
+	}
+	return f.Rules.Version()
+}
+
+// Type names the kind of value in pflag's help.
+func (f UserAgentRulesFlag) Type() string { return "file" }
+
+// Set reads the file.
+func (f UserAgentRulesFlag) Set(name string) error {
+	yaml, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	*f.Rules = useragent.Rules{Name: filepath.Base(name), YAML: yaml}
+	return nil
 }

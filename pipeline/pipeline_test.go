@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pixelbeam/local/traffic"
+	"pixelbeam/transforms/useragent"
 )
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -181,6 +182,7 @@ func TestValidateNamesFlags(t *testing.T) {
 		{func(o *Options) { o.PubSubPullers = 0 }, []string{"--pubsub_pullers=0"}},
 		{func(o *Options) { o.Shards, o.AllowedLateness = 0, -time.Second }, []string{"--shards=0", "--allowed_lateness"}},
 		{func(o *Options) { o.PixelPaths = []string{"p.gif"} }, []string{"--pixel_paths", "p.gif"}},
+		{func(o *Options) { o.UserAgentRules = useragent.Rules{Name: "own.yaml"} }, []string{"--user_agent_rules", "own.yaml", "no user_agent_parsers"}},
 		{func(o *Options) { o.Runner, o.UntilIdle = RunnerDataflow, true }, []string{"--until_idle"}},
 		{func(o *Options) { o.BigQueryDataset, o.Runner, o.Shards = "", "x", 0 }, []string{"--runner=x", "nowhere to write", "--shards=0"}},
 	} {
@@ -195,6 +197,58 @@ func TestValidateNamesFlags(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error %q does not name %q", err, want)
 			}
+		}
+	}
+}
+
+// A file of user agent rules decides in place of the embedded ones wherever the
+// job runs: its content travels with the job.
+func TestUserAgentRulesTravel(t *testing.T) {
+	dir := t.TempDir()
+	rules, input := filepath.Join(dir, "own.yaml"), filepath.Join(dir, "entries.jsonl")
+	for name, text := range map[string]string{
+		rules: `
+user_agent_parsers: [{regex: '(Travelling) Browser/(\d+)'}]
+os_parsers: [{regex: '(System) (\d+)'}]
+device_parsers: [{regex: '(Device) (\d+)', brand_replacement: 'Maker', model_replacement: '$2'}]
+`,
+		input: `{"insertId": "1", "timestamp": "2026-11-26T12:00:00Z", "httpRequest": {"requestMethod": "GET", "requestUrl": "https://pixel.example/pixel.gif?cb=1", "status": 200, "userAgent": "Travelling Browser/7 (System 8; Device 9)"}}`,
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var own useragent.Rules
+	if err := (UserAgentRulesFlag{&own}).Set(rules); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(rules); err != nil { // a worker has no such file
+		t.Fatal(err)
+	}
+	for _, runner := range []string{RunnerPrism, RunnerDirect} {
+		o := DefaultOptions()
+		o.Runner, o.Input, o.OutputJSON, o.Counts, o.UserAgentRules = runner, []string{input}, t.TempDir(), false, own
+		if err := o.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		var row struct {
+			Browser        string `json:"browser"`
+			BrowserVersion string `json:"browser_version"`
+			OS             string `json:"os"`
+			OSVersion      string `json:"os_version"`
+			DeviceBrand    string `json:"device_brand"`
+			DeviceModel    string `json:"device_model"`
+		}
+		want := row
+		want.Browser, want.BrowserVersion, want.OS, want.OSVersion, want.DeviceBrand, want.DeviceModel = "Travelling", "7", "System", "8", "Maker", "9"
+		if err := json.Unmarshal([]byte(lines(t, o.OutputJSON, "impressions")[0]), &row); err != nil {
+			t.Fatal(err)
+		}
+		if row != want {
+			t.Errorf("%s: %+v, want %+v", runner, row, want)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"pixelbeam/local/pubsubd"
 	"pixelbeam/local/traffic"
 	"pixelbeam/schemas"
+	"pixelbeam/transforms/useragent"
 )
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -105,6 +108,29 @@ func TestStreamingJob(t *testing.T) {
 	}
 	if s, err := pubsub.Stats(subscription); err != nil || s.Acked != 3000 {
 		t.Errorf("%d messages acknowledged (%v), want 3000", s.Acked, err)
+	}
+}
+
+// --version names the user agent rules that the job would apply.
+func TestVersionNamesUserAgentRules(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.yaml")
+	if err := os.WriteFile(own, []byte("user_agent_parsers: []\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--version"}, "\nuser agent rules: " + useragent.Version() + "\n"},
+		{[]string{"--user_agent_rules", own, "--version"}, "\nuser agent rules: own.yaml sha256:"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := cli.Run(t.Context(), command(), test.args, &stdout, &stderr); code != cli.ExitOK {
+			t.Errorf("%q: exit %d: %s", test.args, code, stderr.String())
+		}
+		if !strings.Contains(stdout.String(), test.want) {
+			t.Errorf("%q: no %q in:\n%s", test.args, test.want, stdout.String())
+		}
 	}
 }
 

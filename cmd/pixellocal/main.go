@@ -85,6 +85,7 @@ func command() *cobra.Command {
 	cli.FlagGroup(cmd, "Job flags", func(fs *pflag.FlagSet) {
 		fs.StringSliceVar(&c.job.PixelPaths, "pixel_paths", c.job.PixelPaths, "request `paths` of the pixel")
 		fs.Var(ipValue{&c.job.IP}, "ip", "what becomes of client addresses: truncate, keep or drop")
+		fs.Var(pipeline.UserAgentRulesFlag{Rules: &c.job.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
 		fs.DurationVar(&c.job.AllowedLateness, "allowed_lateness", c.job.AllowedLateness, "how long after its end a window takes late entries")
 		fs.IntVar(&c.job.Shards, "shards", c.job.Shards, "parts that a window is aggregated in")
 		fs.StringVar(&c.job.OutputJSON, "output_json", "", "`folder` for the same rows as JSON lines")

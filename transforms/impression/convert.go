@@ -27,6 +27,9 @@ type Options struct {
 	// Dictionary is a parameter dictionary, as JSON, that adds to the default
 	// one; optional.
 	Dictionary []byte
+	// UserAgentRules are the rules for browser, system and device; default the
+	// embedded ones.
+	UserAgentRules useragent.Rules
 }
 
 // DefaultPixelPaths returns the paths that a pixel has unless told otherwise.
@@ -63,7 +66,8 @@ type Converter struct {
 	scratch []byte
 }
 
-// NewConverter checks the options and makes a converter.
+// NewConverter checks the options and makes a converter. The cache is that of
+// Options.UserAgentRules, as useragent.SharedCacheFor gives it.
 func NewConverter(opts Options, agents *useragent.Cache) (*Converter, error) {
 	dict := pixelurl.DefaultDictionary()
 	if len(opts.Dictionary) > 0 {

@@ -57,8 +57,11 @@ type parseFn struct {
 // Setup makes what cannot travel. All instances in a process share one cache of
 // user agents.
 func (fn *parseFn) Setup() error {
-	var err error
-	fn.converter, err = NewConverter(fn.Options, useragent.SharedCache())
+	agents, err := useragent.SharedCacheFor(fn.Options.UserAgentRules)
+	if err != nil {
+		return err
+	}
+	fn.converter, err = NewConverter(fn.Options, agents)
 	return err
 }
 

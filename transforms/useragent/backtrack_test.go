@@ -55,7 +55,7 @@ func TestNotForTheBacktracker(t *testing.T) {
 // Long backtracking must end, and the answer must be right all the
 // same.
 func TestTooManySteps(t *testing.T) {
-	r, err := newRule(pattern{Regex: `^(?:x+x+)+y`})
+	r, err := newRule(`^(?:x+x+)+y`, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func BenchmarkCacheHit(b *testing.B) {
 func BenchmarkLoad(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := New(embeddedRules); err != nil {
+		if _, err := New(Rules{}); err != nil {
 			b.Fatal(err)
 		}
 	}

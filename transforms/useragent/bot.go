@@ -92,7 +92,7 @@ func loadCrawlers() (rules []*rule, kinds []string, err error) {
 				}
 				expr = replacement
 			}
-			r, err := newRule(pattern{Regex: expr})
+			r, err := newRule(expr, "")
 			if err != nil {
 				return nil, nil, fmt.Errorf("useragent: crawler %s: %w", expr, err)
 			}

@@ -89,30 +89,34 @@ func SharedCache() *Cache { return sharedCache() }
 var sharedCache = sync.OnceValue(func() *Cache { return NewCache(Default(), sharedEntries) })
 
 // SharedCacheFor returns the cache that everything in this process shares for
-// the rules of a regexes.yaml, which it hands to New at the first call. No
-// rules at all stand for the embedded ones.
-func SharedCacheFor(regexesYAML []byte) (*Cache, error) {
-	if len(regexesYAML) == 0 {
+// the given rules, which it hands to New at the first call.
+func SharedCacheFor(r Rules) (*Cache, error) {
+	if r.embedded() {
 		return SharedCache(), nil
 	}
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
-	sum := sha256.Sum256(regexesYAML)
-	if c := sharedCaches[sum]; c != nil {
+	key := sharedKey{r.Name, sha256.Sum256(r.YAML)}
+	if c := sharedCaches[key]; c != nil {
 		return c, nil
 	}
-	p, err := New(regexesYAML)
+	p, err := New(r)
 	if err != nil {
 		return nil, err
 	}
 	c := NewCache(p, sharedEntries)
-	sharedCaches[sum] = c
+	sharedCaches[key] = c
 	return c, nil
+}
+
+type sharedKey struct {
+	name string
+	sum  [sha256.Size]byte
 }
 
 var (
 	sharedMu     sync.Mutex
-	sharedCaches = make(map[[sha256.Size]byte]*Cache)
+	sharedCaches = make(map[sharedKey]*Cache)
 )
 
 // Parser returns the parser behind the cache.

@@ -13,7 +13,7 @@ import (
 // countingCache returns a cache that counts the parses it asks for.
 func countingCache(t *testing.T, entries int) (c *Cache, parses func() int) {
 	t.Helper()
-	p, err := New([]byte(smallRules))
+	p, err := New(Rules{"own.yaml", []byte(smallRules)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,22 +254,23 @@ func TestCacheUnderConcurrentChange(t *testing.T) {
 }
 
 func TestSharedCaches(t *testing.T) {
-	def, err := SharedCacheFor(nil)
+	def, err := SharedCacheFor(Rules{})
 	if err != nil || def != SharedCache() || def.Parser() != Default() {
 		t.Errorf("no rules give %p, %v, want the shared cache of the default parser", def, err)
 	}
-	own, err := SharedCacheFor([]byte(smallRules))
+	rules := Rules{"own.yaml", []byte(smallRules)}
+	own, err := SharedCacheFor(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := SharedCacheFor([]byte(smallRules))
+	again, err := SharedCacheFor(rules)
 	if err != nil || own != again || own == def {
 		t.Errorf("the same rules give %p, then %p, %v", own, again, err)
 	}
 	if got := own.Lookup([]byte("Agent/9")).Browser; got != "Agent" {
 		t.Errorf("own rules give %q", got)
 	}
-	if c, err := SharedCacheFor([]byte("{}")); err == nil {
-		t.Errorf("no rules in the file give %p, want an error", c)
+	if c, err := SharedCacheFor(Rules{Name: "empty.yaml"}); err == nil {
+		t.Errorf("an empty file gives %p, want an error", c)
 	}
 }

@@ -17,7 +17,7 @@ func loadDeviceTypes() (rules []*rule, types []string, err error) {
 		if !ok {
 			continue
 		}
-		r, err := newRule(pattern{Regex: expr})
+		r, err := newRule(expr, "")
 		if err != nil {
 			return nil, nil, fmt.Errorf("useragent: device type %s: %w", expr, err)
 		}

@@ -8,7 +8,7 @@
 // regexes.yaml and its specification
 // (https://github.com/ua-parser/uap-core/blob/master/docs/specification.md):
 // three ordered lists of regular expressions, of each the first that matches
-// decides. The embedded rules are named by [RulesVersion]; [New] takes others.
+// decides. The embedded rules are named by [Version]; [New] takes others.
 //
 // A linear scan would try some 1,300 expressions on an agent. Here a scan for
 // the literal strings that they require leaves a handful of candidates, in the

@@ -1,7 +1,6 @@
 package useragent
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync"
@@ -38,28 +37,25 @@ type workspace struct {
 func Default() *Parser { return defaultParser() }
 
 var defaultParser = sync.OnceValue(func() *Parser {
-	p, err := newParser(RulesVersion(), embeddedRules)
+	p, err := New(Rules{})
 	if err != nil {
 		panic(err) // the tests have read the same bytes
 	}
 	return p
 })
 
-// New returns a parser of rules in the form of uap-core's regexes.yaml, in
-// place of the embedded ones. The crawler lists stay those of the package.
+// New returns a parser of the given rules. The lists of automatic clients and
+// of device types stay those of the package.
 //
-// The error joins all faults and names section and position of each rule. A
+// The error joins all faults and names line, list and position of each rule. A
 // rule is refused if its regex is none to Go's regexp package, which has
-// neither look-around nor back references; uap-core uses neither.
-func New(regexesYAML []byte) (*Parser, error) {
-	sum := sha256.Sum256(regexesYAML)
-	return newParser(fmt.Sprintf("sha256:%x", sum[:8]), regexesYAML)
-}
-
-func newParser(version string, regexesYAML []byte) (*Parser, error) {
-	browsers, systems, devices, err := loadRules(regexesYAML)
+// neither look-around nor back references; uap-core uses neither. All others
+// are applied exactly: those that the fast matcher does not take go to package
+// regexp.
+func New(r Rules) (*Parser, error) {
+	lists, err := loadRules(r.yaml())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("user agent rules %s: %w", r.Name, err)
 	}
 	crawlers, kinds, err := loadCrawlers()
 	if err != nil {
@@ -69,8 +65,8 @@ func newParser(version string, regexesYAML []byte) (*Parser, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Parser{version: version, kinds: kinds, types: types}
-	for i, list := range [][]*rule{browsers, systems, devices, crawlers, deviceTypes} {
+	p := &Parser{version: r.Version(), kinds: kinds, types: types}
+	for i, list := range append(lists[:], crawlers, deviceTypes) {
 		p.rules = append(p.rules, list...)
 		p.bounds[i+1] = len(p.rules)
 	}
@@ -79,9 +75,8 @@ func newParser(version string, regexesYAML []byte) (*Parser, error) {
 	return p, nil
 }
 
-// RulesVersion names the parser's rules: as the function RulesVersion for the
-// embedded ones, "sha256:" and 16 hex digits of their hash for others.
-func (p *Parser) RulesVersion() string { return p.version }
+// Version names the parser's rules; see [Rules.Version].
+func (p *Parser) Version() string { return p.version }
 
 // Parse returns what an agent says about itself. The strings may share memory
 // with ua. An empty agent is an unknown device.

@@ -1,6 +1,8 @@
 package useragent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"regexp"
 	"strings"
 	"testing"
@@ -34,7 +36,7 @@ device_parsers:
 `
 
 func TestOwnRules(t *testing.T) {
-	p, err := New([]byte(smallRules))
+	p, err := New(Rules{"own.yaml", []byte(smallRules)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,20 +69,35 @@ func TestRulesErrors(t *testing.T) {
 		want       []string
 	}{
 		{"not YAML", "\t{", []string{"not a regexes.yaml"}},
-		{"a list", "- a\n- b\n", []string{"not a regexes.yaml"}},
-		{"empty", "", []string{"no user_agent_parsers", "no os_parsers", "no device_parsers"}},
+		{"a list", "- a\n- b\n", []string{"not a regexes.yaml", "line 1"}},
+		{"a text", "<html>", []string{"not a regexes.yaml", "line 1"}},
+		{"two documents", "user_agent_parsers: [{regex: a}]" + rest + "---\na: b\n", []string{"more than one YAML document"}},
+		{"empty", "", []string{"no user_agent_parsers"}},
+		{"too large", strings.Repeat("# x\n", maxRules/4+1), []string{"more than a regexes.yaml may have"}},
 		{"one section missing", "user_agent_parsers: [{regex: a}]\nos_parsers: [{regex: a}]\n", []string{"no device_parsers"}},
-		{"bad regexes", "user_agent_parsers: [{regex: a}, {regex: '('}, {regex: '(?=a)'}]" + rest,
-			[]string{"user_agent_parsers[1]", "user_agent_parsers[2]", "missing closing )", "(?="}},
-		{"empty regex", "user_agent_parsers: [{family_replacement: a}]" + rest, []string{"user_agent_parsers[0]: regex is empty"}},
+		{"one section empty", "user_agent_parsers: []" + rest, []string{"no user_agent_parsers"}},
+		{"a section twice", "os_parsers: [{regex: b}]\nuser_agent_parsers: [{regex: a}]" + rest, []string{"line 3: os_parsers a second time"}},
+		{"a section of another kind", "user_agent_parsers: {regex: a}" + rest, []string{"line 1: user_agent_parsers is not a list"}},
+		{"unknown section", "user_agent_parsers: [{regex: a}]" + rest + "engine_parsers: []\n", []string{`line 4: "engine_parsers"`}},
+		{"bad regexes", "user_agent_parsers:\n  - regex: a\n  - regex: '('\n  - regex: '(a)(?=b)'\n" + rest,
+			[]string{"line 3: user_agent_parsers[1]: regex (", "missing closing )", "line 4: user_agent_parsers[2]: regex (a)(?=b)", "`(?=`"}},
+		{"back reference", "user_agent_parsers:\n  - {regex: '(a)\\1'}\n" + rest, []string{"line 2: user_agent_parsers[0]", "`\\1`"}},
+		{"empty regex", "user_agent_parsers: [{family_replacement: a}]" + rest, []string{"line 1: user_agent_parsers[0]: regex is empty"}},
+		{"null regex", "user_agent_parsers: [{regex: ~}]" + rest, []string{"line 1: user_agent_parsers[0]: regex is empty"}},
 		{"unknown flag", "user_agent_parsers: [{regex: a, regex_flag: x}]" + rest, []string{"user_agent_parsers[0]", `regex_flag "x"`}},
+		{"unknown key", "user_agent_parsers:\n- regex: a\n  familiy_replacement: b" + rest, []string{"line 3", `key "familiy_replacement"`}},
+		{"key of another section", "user_agent_parsers:\n- regex: a\n  brand_replacement: b" + rest, []string{"line 3", `key "brand_replacement"`}},
+		{"a key twice", "user_agent_parsers:\n- regex: a\n  regex: b" + rest, []string{"line 3", "regex a second time"}},
+		{"a value that is none", "user_agent_parsers:\n- regex: [a]\n" + rest, []string{"line 2", "regex is not a string"}},
+		{"a rule that is none", "user_agent_parsers: [a]\n" + rest, []string{"line 1: user_agent_parsers[0] is not a rule"}},
+		{"many faults", "user_agent_parsers: [" + strings.Repeat("{regex: '('}, ", 50) + "]" + rest, []string{"and 30 more faults"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := New([]byte(tt.yaml))
+			p, err := New(Rules{"own.yaml", []byte(tt.yaml)})
 			if err == nil {
 				t.Fatalf("New = %v, want an error", p)
 			}
-			for _, want := range tt.want {
+			for _, want := range append(tt.want, "own.yaml") {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("error %q does not say %q", err, want)
 				}
@@ -89,19 +106,36 @@ func TestRulesErrors(t *testing.T) {
 	}
 }
 
-func TestRulesVersion(t *testing.T) {
-	if got := RulesVersion(); !regexp.MustCompile(`^uap-core \d{6} \([0-9a-f]{12}\)$`).MatchString(got) {
-		t.Errorf("RulesVersion() = %q", got)
-	}
-	if got := Default().RulesVersion(); got != RulesVersion() {
-		t.Errorf("the default parser has rules %q, want %q", got, RulesVersion())
-	}
-	p, err := New([]byte(smallRules))
+// What YAML allows beyond the plain form of uap-core's file.
+func TestRulesInOtherYAML(t *testing.T) {
+	p, err := New(Rules{"own.yaml", []byte(`
+os_parsers: &list [{regex: '(Sys)/(\d+)'}]
+user_agent_parsers: [{"regex": "(Agent)/", v1_replacement: 5, v2_replacement: ~, v3_replacement: '', v4_replacement: x}]
+device_parsers: *list
+`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.RulesVersion(); !regexp.MustCompile(`^sha256:[0-9a-f]{16}$`).MatchString(got) {
-		t.Errorf("own rules have version %q", got)
+	want := Client{Browser: "Agent", BrowserVersion: "5", OS: "Sys", OSVersion: "7", DeviceModel: "Sys", DeviceType: DeviceUnknown}
+	if got := p.Parse("Agent/ Sys/7"); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if got := Version(); !regexp.MustCompile(`^uap-core \d{6} \([0-9a-f]{12}\) sha256:[0-9a-f]{12}$`).MatchString(got) {
+		t.Errorf("Version() = %q", got)
+	}
+	if got := Default().Version(); got != Version() {
+		t.Errorf("the default parser has rules %q, want %q", got, Version())
+	}
+	p, err := New(Rules{"own.yaml", []byte(smallRules)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(smallRules))
+	if got, want := p.Version(), "own.yaml sha256:"+hex.EncodeToString(sum[:])[:12]; got != want {
+		t.Errorf("own rules have version %q, want %q", got, want)
 	}
 }
 

@@ -10,12 +10,8 @@ type template struct {
 	plain bool // no placeholder at all
 }
 
-// parseTemplate reads a replacement value; an empty one has the default that
-// uap-core's specification gives for its position.
-func parseTemplate(text, byDefault string) template {
-	if text == "" {
-		text = byDefault
-	}
+// parseTemplate reads a replacement value.
+func parseTemplate(text string) template {
 	t := template{text: text, plain: true}
 	for i := range len(text) {
 		if _, ok := placeholder(text, i); ok {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"pixelbeam/transforms/useragent"
 )
 
 // Exit codes of every command.
@@ -40,6 +42,14 @@ func signalContext(parent context.Context) (context.Context, context.CancelFunc)
 	return ctx, stop
 }
 
+// versionTemplate tells the build and the user agent rules: those of the flag
+// --user_agent_rules, whose value reads as their version, else the embedded.
+func versionTemplate() string {
+	return `{{.Name}} {{.Version}}
+user agent rules: {{$f := .Flags.Lookup "user_agent_rules"}}{{if and $f $f.Changed}}{{$f.Value}}{{else}}` + useragent.Version() + `{{end}}
+`
+}
+
 // Run runs cmd, a root command, with args and returns the exit code. Results and
 // asked-for help go to stdout, everything else to stderr. A command runs once.
 //
@@ -50,7 +60,7 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, stdout, stderr 
 	cmd.SilenceErrors = true
 	cmd.SilenceUsage = true
 	cmd.Version = Build().String()
-	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.SetVersionTemplate(versionTemplate())
 	cmd.SetUsageFunc(writeUsage)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)

@@ -16,6 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"pixelbeam/transforms/useragent"
 )
 
 // tree returns a command like ours: a root with a leaf that does what it is told,
@@ -90,7 +92,7 @@ func TestRun(t *testing.T) {
 			err: "tool: invalid argument \"x\" for \"--count\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nRun 'tool do --help' for usage.\n"},
 		{name: "missing argument", args: []string{"do"}, code: 2,
 			err: "tool: accepts 1 arg(s), received 0\nRun 'tool do --help' for usage.\n"},
-		{name: "version", args: []string{"--version"}, code: 0, out: "tool " + Build().String()},
+		{name: "version", args: []string{"--version"}, code: 0, out: "tool " + Build().String() + "\nuser agent rules: " + useragent.Version() + "\n"},
 		{name: "bash completion", args: []string{"completion", "bash"}, code: 0, out: "__start_tool"},
 		{name: "zsh completion", args: []string{"completion", "zsh"}, code: 0, out: "#compdef tool"},
 		{name: "fish completion", args: []string{"completion", "fish"}, code: 0, out: "complete -c tool"},
