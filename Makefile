@@ -20,6 +20,12 @@ BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
 
+# make load-test
+RATE ?= 100000
+DURATION ?= 1m
+LOADFLAGS ?=
+JOBFLAGS ?= --counts=false
+
 ##@ Use
 
 .PHONY: help
@@ -31,6 +37,7 @@ help: ## List the targets
 	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
 	@printf '  bench        PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
+	@printf '  load-test    RATE=%s (entries a second) DURATION=%s LOADFLAGS=%s JOBFLAGS=%s\n' '$(RATE)' '$(DURATION)' '$(LOADFLAGS)' '$(JOBFLAGS)'
 	@printf '  fuzz         PKG=%s FUZZTIME=%s for each target\n' '$(PKG)' '$(FUZZTIME)'
 
 .PHONY: run
@@ -38,15 +45,15 @@ run: bin/pixellocal bin/pixelctl ## Run everything on this machine, with generat
 	exec bin/pixellocal --data '$(DATA)' --http '$(HTTP)' --traffic '$(TRAFFIC)' $(RUNFLAGS)
 
 .PHONY: build
-build: bin/pixelbeam bin/pixellocal bin/pixelctl ## Build the programs into bin/
+build: bin/pixelbeam bin/pixellocal bin/pixelctl bin/pixelload ## Build the programs into bin/
 
 # The go command knows what has changed, so it always decides. The job is pure Go,
 # as it is shipped to workers; the others are built like the tests, so that what
 # they have in common is compiled once.
-.PHONY: bin/pixelbeam bin/pixellocal bin/pixelctl
+.PHONY: bin/pixelbeam bin/pixellocal bin/pixelctl bin/pixelload
 bin/pixelbeam: toolchain
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/pixelbeam
-bin/pixellocal bin/pixelctl: compiler
+bin/pixellocal bin/pixelctl bin/pixelload: compiler
 	CGO_ENABLED=1 $(GO) build -o $@ ./cmd/$(@F)
 
 ##@ Develop
@@ -86,6 +93,10 @@ race: compiler ## Run all tests with the race detector, long comparisons shorten
 .PHONY: bench
 bench: compiler ## Run the benchmarks
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem $(TESTFLAGS) $(PKG)
+
+.PHONY: load-test
+load-test: bin/pixelbeam bin/pixelload ## Run the job at RATE for DURATION; print rate, CPU, memory, books
+	bin/pixelload --rate '$(RATE)' --duration '$(DURATION)' $(LOADFLAGS) -- bin/pixelbeam --quiet $(JOBFLAGS)
 
 .PHONY: fuzz
 fuzz: compiler ## Run each fuzz target for FUZZTIME

@@ -56,6 +56,8 @@ func command() *cobra.Command {
 	opts.RegisterFlags(own)
 	var quiet bool
 	own.BoolVar(&quiet, "quiet", false, "no progress on standard error")
+	var profiler string
+	own.StringVar(&profiler, "pprof", "", "`address` for Go's profiler of this process, at /debug/pprof/; none: no profiler")
 
 	cmd := &cobra.Command{
 		Use:     "pixelbeam",
@@ -84,6 +86,11 @@ func command() *cobra.Command {
 		if !quiet && local(opts.Runner) {
 			stop := progress(cmd.ErrOrStderr())
 			defer stop()
+		}
+		if profiler != "" {
+			if err := cli.StartProfiler(profiler); err != nil {
+				return err
+			}
 		}
 		if err := pipeline.CheckTables(cmd.Context(), opts); err != nil {
 			return err

@@ -23,7 +23,7 @@ type outcome struct {
 func run(ctx context.Context, c *config, stdout, stderr io.Writer) (err error) {
 	started := time.Now()
 	if c.pprof != "" {
-		if err := startProfiler(c.pprof); err != nil {
+		if err := cli.StartProfiler(c.pprof); err != nil {
 			return err
 		}
 	}

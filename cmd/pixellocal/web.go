@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -50,21 +49,6 @@ func startWeb(c *config, cl *cloud, started time.Time) (*web, error) {
 		}
 	}()
 	return w, nil
-}
-
-// startProfiler serves Go's profiles until the process ends.
-func startProfiler(addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("--pprof=%s: %w", addr, err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }()
-	return nil
 }
 
 func (w *web) addr() string { return w.listener.Addr().String() }
