@@ -89,6 +89,9 @@ type Options struct {
 	// AllowedLateness is how long after its end a window takes entries; default
 	// 10 minutes.
 	AllowedLateness time.Duration
+	// EarlyFirings is how often, in event time, a window that has not ended is
+	// written; default 10 s. 0, or a minute and more: at its end only.
+	EarlyFirings time.Duration
 	// Shards is how many parts a window is aggregated in, 1 to 10,000; default
 	// 16. More shards spread more load, and write more rows of counts.
 	Shards int
@@ -105,6 +108,7 @@ func DefaultOptions() Options {
 		BigtableTable:   "profiles",
 		Counts:          true,
 		AllowedLateness: 10 * time.Minute,
+		EarlyFirings:    10 * time.Second,
 		Shards:          16,
 	}
 }
@@ -138,6 +142,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.OutputJSON, "output_json", o.OutputJSON, "`folder` for the same rows as JSON lines, beside or instead of the tables")
 	fs.BoolVar(&o.Counts, "counts", o.Counts, "count impressions per minute into impression_counts")
 	fs.DurationVar(&o.AllowedLateness, "allowed_lateness", o.AllowedLateness, "how long after its end a one-minute window takes late entries")
+	fs.DurationVar(&o.EarlyFirings, "early_firings", o.EarlyFirings, "how often a window that has not ended is written; 0: at its end only")
 	fs.IntVar(&o.Shards, "shards", o.Shards, "parts that a window is aggregated in")
 }
 
@@ -211,6 +216,9 @@ func (o *Options) Validate() error {
 	}
 	if o.AllowedLateness < 0 || o.WatermarkSlack < 0 {
 		wrong("--allowed_lateness and --watermark_slack cannot be negative")
+	}
+	if o.EarlyFirings != 0 && o.EarlyFirings < time.Second {
+		wrong("--early_firings=%v is less than 1s: give 1s to 1m, or 0 for none", o.EarlyFirings)
 	}
 	if o.Shards < 1 || o.Shards > 10_000 {
 		wrong("--shards=%d is not between 1 and 10000", o.Shards)

@@ -28,7 +28,7 @@ func Build(s beam.Scope, o Options) {
 	out.table(s.Scope("impressions"), "impressions", rows)
 	out.rejected(s.Scope("rejected"), rejected)
 
-	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness}
+	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness, EarlyFirings: o.EarlyFirings}
 	if o.Counts {
 		counts := rollup.Counts(s, records, rollup.Options{Shards: o.Shards, Options: windows})
 		out.table(s.Scope("counts"), "impression_counts", counts)

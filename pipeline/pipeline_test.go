@@ -181,6 +181,7 @@ func TestValidateNamesFlags(t *testing.T) {
 		{func(o *Options) { o.Subscription, o.Input = "", []string{"no-such-*.json"} }, []string{"--input", "no-such-*.json"}},
 		{func(o *Options) { o.PubSubPullers = 0 }, []string{"--pubsub_pullers=0"}},
 		{func(o *Options) { o.Shards, o.AllowedLateness = 0, -time.Second }, []string{"--shards=0", "--allowed_lateness"}},
+		{func(o *Options) { o.EarlyFirings = time.Millisecond }, []string{"--early_firings=1ms"}},
 		{func(o *Options) { o.PixelPaths = []string{"p.gif"} }, []string{"--pixel_paths", "p.gif"}},
 		{func(o *Options) { o.UserAgentRules = useragent.Rules{Name: "own.yaml"} }, []string{"--user_agent_rules", "own.yaml", "no user_agent_parsers"}},
 		{func(o *Options) { o.Runner, o.UntilIdle = RunnerDataflow, true }, []string{"--until_idle"}},

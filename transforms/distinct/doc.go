@@ -14,6 +14,7 @@
 //
 //	uvarint   length of key, then the key
 //	uvarint   number of ids, then the ids in ascending order, 16 bytes each
+//	uvarint   number of members, then the members in ascending order, 8 bytes each
 //	varint    first event time, in microseconds since the Unix epoch
 //	varint    last event time
 //	16 bytes  id of the entry that gave the value

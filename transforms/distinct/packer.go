@@ -1,6 +1,9 @@
 package distinct
 
 import (
+	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -26,36 +29,51 @@ func WindowStart(micros int64) int64 {
 	return start
 }
 
-// Packer collects the entries of a bundle by shard and window, so that what is
-// shuffled is a few packed sets and not every entry. The zero value is empty.
+// Packer collects the entries of a bundle by shard, so that what is shuffled is
+// one element of each shard and not every entry. The zero value is empty.
 type Packer struct {
-	sets    map[packKey]*Builder
+	shards  map[int64]*packed
 	entries int
 }
 
-type packKey struct {
-	shard int64
-	start int64
+// packed are the sets of a shard, by the start of their window.
+type packed struct {
+	sets map[int64]*Builder
+	// earliest is the first event time of each window.
+	earliest map[int64]int64
 }
 
-// Emit is how a Packer hands out packed sets: timestamp, shard, encoded set. The
-// timestamp is the last millisecond of the set's window, so that packing never
-// makes an entry late.
+// Emit is how a Packer hands out what it packed: timestamp, shard, sets by
+// window. The timestamp is the earliest event time that is not late for the rest
+// of the bundle: of the last window and the one before it. So the watermark, which
+// waits for what is under way, does not pass an entry because it was packed with
+// later ones.
 type Emit = func(beam.EventTime, int64, []byte)
 
 // Add puts an entry into the set of its shard and window; see Builder.Add. It
 // emits everything when the packer is full.
 func (p *Packer) Add(shard int64, key []byte, id ID, at int64, value []byte, emit Emit) {
-	k := packKey{shard, WindowStart(at)}
-	b := p.sets[k]
-	if b == nil {
-		if p.sets == nil {
-			p.sets = make(map[packKey]*Builder)
-		}
-		b = new(Builder)
-		p.sets[k] = b
+	p.AddMember(shard, key, id, 0, at, value, emit)
+}
+
+// AddMember is Add with a member; see Builder.AddMember.
+func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int64, value []byte, emit Emit) {
+	if p.shards == nil {
+		p.shards = make(map[int64]*packed)
 	}
-	b.Add(key, id, at, value)
+	s := p.shards[shard]
+	if s == nil {
+		s = &packed{make(map[int64]*Builder), make(map[int64]int64)}
+		p.shards[shard] = s
+	}
+	start := WindowStart(at)
+	b := s.sets[start]
+	if b == nil {
+		b = new(Builder)
+		s.sets[start], s.earliest[start] = b, at
+	}
+	s.earliest[start] = min(s.earliest[start], at)
+	b.AddMember(key, id, member, at, value)
 	if p.entries++; p.entries >= maxPacked {
 		p.Flush(emit)
 	}
@@ -63,9 +81,38 @@ func (p *Packer) Add(shard int64, key []byte, id ID, at int64, value []byte, emi
 
 // Flush emits all sets and empties the packer. Call it in FinishBundle.
 func (p *Packer) Flush(emit Emit) {
-	for k, b := range p.sets {
-		emit(mtime.FromTime(time.UnixMicro(k.start+windowMicros))-1, k.shard, b.Append(nil))
+	for _, shard := range slices.Sorted(maps.Keys(p.shards)) {
+		s := p.shards[shard]
+		starts := slices.Sorted(maps.Keys(s.sets))
+		last := starts[len(starts)-1]
+		at := s.earliest[last]
+		if before, ok := s.earliest[last-windowMicros]; ok {
+			at = before
+		}
+		var data []byte
+		for _, start := range starts {
+			data = appendWindow(data, start, s.sets[start].Append(nil))
+		}
+		emit(mtime.FromTime(time.UnixMicro(at)), shard, data)
 	}
-	clear(p.sets)
+	clear(p.shards)
 	p.entries = 0
+}
+
+// appendWindow appends a set with the start of its window, as a varint, before
+// it.
+func appendWindow(dst []byte, start int64, set []byte) []byte {
+	return appendString(binary.AppendVarint(dst, start), set)
+}
+
+// cutWindow reads what appendWindow wrote, and returns what follows it.
+func cutWindow(s []byte) (start int64, set, rest []byte, err error) {
+	start, s, ok := cutVarint(s)
+	if ok {
+		set, rest, ok = cutString(s)
+	}
+	if !ok || start != WindowStart(start) {
+		return 0, nil, nil, ErrCorrupt
+	}
+	return start, set, rest, nil
 }

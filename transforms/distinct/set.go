@@ -36,6 +36,7 @@ type Builder struct {
 
 type group struct {
 	ids         []ID
+	members     []uint64
 	first, last int64
 	lastID      ID
 	value       []byte
@@ -45,6 +46,19 @@ type group struct {
 // into the group of a key. The group keeps the value of its last entry, by event
 // time and then by id. Key and value are copied.
 func (b *Builder) Add(key []byte, id ID, at int64, value []byte) {
+	b.add(key, id, at, value)
+}
+
+// AddMember is Add, and puts a member into the group: a hash, other than 0, of
+// whom the entry is of. All copies of an entry have the same member. 0 is none.
+func (b *Builder) AddMember(key []byte, id ID, member uint64, at int64, value []byte) {
+	g := b.add(key, id, at, value)
+	if member != 0 {
+		g.members = append(g.members, member)
+	}
+}
+
+func (b *Builder) add(key []byte, id ID, at int64, value []byte) *group {
 	if b.groups == nil {
 		b.groups = make(map[string]*group)
 	}
@@ -60,6 +74,7 @@ func (b *Builder) Add(key []byte, id ID, at int64, value []byte) {
 		}
 	}
 	g.ids = append(g.ids, id)
+	return g
 }
 
 // Empty tells whether nothing was added.
@@ -81,6 +96,12 @@ func (b *Builder) Append(dst []byte) []byte {
 		for i := range g.ids {
 			dst = append(dst, g.ids[i][:]...)
 		}
+		slices.Sort(g.members)
+		g.members = slices.Compact(g.members)
+		dst = binary.AppendUvarint(dst, uint64(len(g.members)))
+		for _, m := range g.members {
+			dst = binary.BigEndian.AppendUint64(dst, m)
+		}
 		dst = appendTail(dst, g.first, g.last, g.lastID[:], g.value)
 	}
 	return dst
@@ -93,6 +114,9 @@ type Group struct {
 	// Count is the number of distinct entries, Flagged how many of them have the
 	// flag.
 	Count, Flagged int64
+	// Members are the distinct members, in ascending order, 8 bytes each, big
+	// endian.
+	Members []byte
 	// First and Last are event times in microseconds since the Unix epoch; Value
 	// is the value of the last entry.
 	First, Last int64
@@ -131,7 +155,7 @@ func Merge(dst, a, b []byte, visit func(Group)) ([]byte, error) {
 		case order > 0:
 			dst = append(dst, y.raw...)
 			if visit != nil {
-				visit(y.group(y.ids))
+				visit(y.group())
 			}
 			err = y.next(&b)
 		default:
@@ -199,8 +223,8 @@ func neighbours(set []byte, changed []Group) ([]Group, error) {
 			}
 		}
 		if len(changed) > 0 && bytes.Equal(of, first) {
-			g := p.group(p.ids)
-			g.Key, g.Value = bytes.Clone(g.Key), bytes.Clone(g.Value)
+			g := p.group()
+			g.Key, g.Value, g.Members = bytes.Clone(g.Key), bytes.Clone(g.Value), bytes.Clone(g.Members)
 			out = append(out, g)
 		}
 	}
@@ -212,10 +236,17 @@ func firstField(key []byte) ([]byte, bool) {
 	return key[:len(key)-len(rest)], ok
 }
 
+// Sizes of an encoded id and of a member.
+const (
+	idSize     = 16
+	memberSize = 8
+)
+
 // part is one encoded group; its slices borrow from the set.
 type part struct {
 	ok                   bool
 	raw, key, ids, value []byte
+	members              []byte
 	first, last          int64
 	lastID               []byte
 }
@@ -227,21 +258,18 @@ func (p *part) next(set *[]byte) error {
 		*p = part{}
 		return nil
 	}
-	var ok [4]bool
+	var ok [6]bool
 	p.key, s, ok[0] = cutString(s)
-	n, size := binary.Uvarint(s)
-	if !ok[0] || size <= 0 || n == 0 || n > uint64(len(s)-size)/16 {
+	p.ids, s, ok[1] = cutArray(s, idSize)
+	p.members, s, ok[2] = cutArray(s, memberSize)
+	p.first, s, ok[3] = cutVarint(s)
+	p.last, s, ok[4] = cutVarint(s)
+	if ok != [6]bool{true, true, true, true, true, false} || len(p.ids) == 0 || len(s) < idSize {
 		return ErrCorrupt
 	}
-	p.ids, s = s[size:size+int(n)*16], s[size+int(n)*16:]
-	p.first, s, ok[1] = cutVarint(s)
-	p.last, s, ok[2] = cutVarint(s)
-	if !ok[1] || !ok[2] || len(s) < 16 {
-		return ErrCorrupt
-	}
-	p.lastID, s = s[:16], s[16:]
-	p.value, s, ok[3] = cutString(s)
-	if !ok[3] {
+	p.lastID, s = s[:idSize], s[idSize:]
+	p.value, s, ok[5] = cutString(s)
+	if !ok[5] {
 		return ErrCorrupt
 	}
 	p.raw, p.ok = (*set)[:len(*set)-len(s)], true
@@ -249,63 +277,69 @@ func (p *part) next(set *[]byte) error {
 	return nil
 }
 
-func (p *part) group(ids []byte) Group {
-	g := Group{Key: p.key, Count: int64(len(ids) / 16), First: p.first, Last: p.last, Value: p.value}
-	for i := 15; i < len(ids); i += 16 {
-		g.Flagged += int64(ids[i] & 1)
+func (p *part) group() Group {
+	g := Group{Key: p.key, Count: int64(len(p.ids) / idSize), Members: p.members, First: p.first, Last: p.last, Value: p.value}
+	for i := idSize - 1; i < len(p.ids); i += idSize {
+		g.Flagged += int64(p.ids[i] & 1)
 	}
 	return g
 }
 
 // mergeGroup appends the union of two groups of one key.
 func mergeGroup(dst []byte, x, y *part, visit func(Group)) []byte {
-	dst = appendString(dst, x.key)
-	// The count comes before the ids, and is known after them.
-	count := unionSize(x.ids, y.ids)
-	dst = binary.AppendUvarint(dst, uint64(count))
-	start := len(dst)
-	dst = appendUnion(dst, x.ids, y.ids)
-	ids := dst[start:]
 	m := part{key: x.key, first: min(x.first, y.first), last: x.last, lastID: x.lastID, value: x.value}
 	if y.last > x.last || (y.last == x.last && bytes.Compare(y.lastID, x.lastID) > 0) {
 		m.last, m.lastID, m.value = y.last, y.lastID, y.value
 	}
-	if visit != nil && count*16 != len(x.ids) {
-		visit(m.group(ids))
+	dst = appendString(dst, x.key)
+	dst, m.ids = appendUnion(dst, x.ids, y.ids, idSize)
+	dst, m.members = appendUnion(dst, x.members, y.members, memberSize)
+	if visit != nil && len(m.ids) != len(x.ids) {
+		visit(m.group())
 	}
 	return appendTail(dst, m.first, m.last, m.lastID, m.value)
 }
 
-func unionSize(a, b []byte) int {
-	n := 0
+// appendUnion appends the union of two ascending arrays of elements of a size,
+// after its length, and returns the elements too.
+func appendUnion(dst, a, b []byte, size int) (all, union []byte) {
+	// The length comes before the elements, and is known after them.
+	n := unionSize(a, b, size)
+	dst = binary.AppendUvarint(dst, uint64(n))
+	start := len(dst)
 	for len(a) > 0 && len(b) > 0 {
-		c := bytes.Compare(a[:16], b[:16])
+		c := bytes.Compare(a[:size], b[:size])
 		if c <= 0 {
-			a = a[16:]
-		}
-		if c >= 0 {
-			b = b[16:]
-		}
-		n++
-	}
-	return n + (len(a)+len(b))/16
-}
-
-func appendUnion(dst, a, b []byte) []byte {
-	for len(a) > 0 && len(b) > 0 {
-		c := bytes.Compare(a[:16], b[:16])
-		if c <= 0 {
-			dst = append(dst, a[:16]...)
-			a = a[16:]
+			dst = append(dst, a[:size]...)
+			a = a[size:]
 		} else {
-			dst = append(dst, b[:16]...)
+			dst = append(dst, b[:size]...)
 		}
 		if c >= 0 {
-			b = b[16:]
+			b = b[size:]
 		}
 	}
 	dst = append(dst, a...)
-	return append(dst, b...)
+	dst = append(dst, b...)
+	if n == 0 {
+		return dst, nil
+	}
+	return dst, dst[start:]
+}
+
+func unionSize(a, b []byte, size int) int {
+	n := 0
+	for len(a) > 0 && len(b) > 0 {
+		c := bytes.Compare(a[:size], b[:size])
+		if c <= 0 {
+			a = a[size:]
+		}
+		if c >= 0 {
+			b = b[size:]
+		}
+		n++
+	}
+	return n + (len(a)+len(b))/size
 }
 
 func later(at int64, id ID, last int64, lastID ID) bool {
@@ -333,6 +367,19 @@ func cutString(s []byte) (value, rest []byte, ok bool) {
 	}
 	end := size + int(n)
 	return s[size:end:end], s[end:], true
+}
+
+// cutArray returns the elements of a size that s begins with, and what follows.
+func cutArray(s []byte, size int) (elements, rest []byte, ok bool) {
+	n, used := binary.Uvarint(s)
+	if used <= 0 || n > uint64(len(s)-used)/uint64(size) {
+		return nil, nil, false
+	}
+	if n == 0 {
+		return nil, s[used:], true
+	}
+	end := used + int(n)*size
+	return s[used:end:end], s[end:], true
 }
 
 func cutVarint(s []byte) (v int64, rest []byte, ok bool) {

@@ -15,12 +15,14 @@ type entry struct {
 	id    ID
 	at    int64
 	value string
+	// member is no more than 0 for most tests.
+	member uint64
 }
 
 func encode(entries []entry) []byte {
 	var b Builder
 	for _, e := range entries {
-		b.Add([]byte(e.key), e.id, e.at, []byte(e.value))
+		b.AddMember([]byte(e.key), e.id, e.member, e.at, []byte(e.value))
 	}
 	return b.Append(nil)
 }
@@ -43,15 +45,16 @@ func visited(t *testing.T, a, b []byte) (map[string]Group, []byte) {
 func id(n uint64, flagged bool) ID { return NewID(n, n<<1, flagged) }
 
 func TestMergeVisitsWhatChanged(t *testing.T) {
-	state := encode([]entry{{"a", id(1, false), 10, "old"}, {"b", id(2, true), 20, "b"}, {"d", id(9, false), 1, ""}})
+	state := encode([]entry{{"a", id(1, false), 10, "old", 7}, {"b", id(2, true), 20, "b", 0}, {"d", id(9, false), 1, "", 0}})
 	pane := encode([]entry{
-		{"a", id(3, true), 30, "new"}, // one more, later
-		{"b", id(2, true), 20, "b"},   // a duplicate: nothing changes
-		{"c", id(4, false), 5, "c"},   // a new group
+		{"a", id(3, true), 30, "new", 5},  // one more, later, of another member
+		{"a", id(5, false), 29, "not", 7}, // and one of the same
+		{"b", id(2, true), 20, "b", 0},    // a duplicate: nothing changes
+		{"c", id(4, false), 5, "c", 0},    // a new group
 	})
 	got, merged := visited(t, state, pane)
 	want := map[string]Group{
-		"a": {Count: 2, Flagged: 1, First: 10, Last: 30, Value: []byte("new")},
+		"a": {Count: 3, Flagged: 1, Members: []byte{0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7}, First: 10, Last: 30, Value: []byte("new")},
 		"c": {Count: 1, First: 5, Last: 5, Value: []byte("c")},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -70,7 +73,7 @@ func TestSetIsAFunctionOfItsEntries(t *testing.T) {
 		var entries []entry
 		for n := range 1 + rng.IntN(60) {
 			at := int64(rng.IntN(5))
-			entries = append(entries, entry{string(rune('a' + rng.IntN(4))), id(uint64(n), n%3 == 0), at, string(rune('A' + n))})
+			entries = append(entries, entry{string(rune('a' + rng.IntN(4))), id(uint64(n), n%3 == 0), at, string(rune('A' + n)), uint64(n % 7)})
 		}
 		want := encode(entries)
 		// Duplicates, shuffled, in random bundles.
@@ -106,10 +109,10 @@ func TestNeighbours(t *testing.T) {
 		return string(AppendField(AppendField(nil, []byte(user)), []byte(campaign)))
 	}
 	set := encode([]entry{
-		{key("a", "x"), id(1, false), 10, "1"}, {key("a", "y"), id(2, false), 20, "2"},
-		{key("ab", "x"), id(3, false), 30, "3"},
-		{key("b", "x"), id(4, false), 40, "4"}, {key("b", "y"), id(5, false), 50, "5"}, {key("b", "z"), id(6, false), 60, "6"},
-		{key("long user", "x"), id(7, false), 70, "7"},
+		{key("a", "x"), id(1, false), 10, "1", 0}, {key("a", "y"), id(2, false), 20, "2", 0},
+		{key("ab", "x"), id(3, false), 30, "3", 0},
+		{key("b", "x"), id(4, false), 40, "4", 0}, {key("b", "y"), id(5, false), 50, "5", 0}, {key("b", "z"), id(6, false), 60, "6", 0},
+		{key("long user", "x"), id(7, false), 70, "7", 0},
 	})
 	changed := func(keys ...string) (out []Group) {
 		for _, k := range keys {
@@ -151,7 +154,7 @@ func TestMergeAllEmpty(t *testing.T) {
 }
 
 func FuzzMerge(f *testing.F) {
-	good := encode([]entry{{"a", id(1, false), 10, "x"}, {"b", id(2, true), -20, ""}})
+	good := encode([]entry{{"a", id(1, false), 10, "x", 9}, {"b", id(2, true), -20, "", 0}})
 	f.Add(good, good)
 	f.Add(good[:7], []byte{})
 	f.Add(binary.AppendUvarint(nil, 1<<62), good)
@@ -172,11 +175,11 @@ func BenchmarkMerge(b *testing.B) {
 	var state, pane Builder
 	for range 7500 {
 		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
-		state.Add(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Int64N(60e6), key)
+		state.AddMember(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Uint64(), rng.Int64N(60e6), key)
 	}
 	for range 50 {
 		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
-		pane.Add(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Int64N(60e6), key)
+		pane.AddMember(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Uint64(), rng.Int64N(60e6), key)
 	}
 	s, p := state.Append(nil), pane.Append(nil)
 	var dst []byte

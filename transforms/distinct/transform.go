@@ -4,34 +4,41 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/window/trigger"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/zeebo/xxh3"
 
 	"pixelbeam/transforms/dofn"
 )
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[Restatement]())
-	dofn.Register[boundedFn](func(f func(beam.Window, int64, func(*[]byte) bool, func(Restatement)) error, a []any) []any {
-		return []any{f(a[0].(beam.Window), a[1].(int64), a[2].(func(*[]byte) bool), a[3].(func(Restatement)))}
+	beam.RegisterType(reflect.TypeFor[TooLate]())
+	dofn.Register[splitFn](func(f func(int64, []byte, func(string, []byte)) error, a []any) []any {
+		return []any{f(a[0].(int64), a[1].([]byte), a[2].(func(string, []byte)))}
 	})
-	dofn.Register[paneFn](func(f func(beam.Window, int64, func(*[]byte) bool, func(string, []byte)) error, a []any) []any {
-		return []any{f(a[0].(beam.Window), a[1].(int64), a[2].(func(*[]byte) bool), a[3].(func(string, []byte)))}
+	dofn.Register[boundedFn](func(f func(string, func(*[]byte) bool, func(Restatement)) error, a []any) []any {
+		return []any{f(a[0].(string), a[1].(func(*[]byte) bool), a[2].(func(Restatement)))}
 	})
-	dofn.Register[stateFn](func(f func(state.Provider, timers.Provider, string, []byte, func(Restatement)) error, a []any) []any {
+	dofn.Register[gatherFn](func(f func(context.Context, state.Provider, timers.Provider, int64, []byte, func(string, []byte), func(TooLate)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].(state.Provider), a[2].(timers.Provider), a[3].(int64), a[4].([]byte), a[5].(func(string, []byte)), a[6].(func(TooLate)))}
+	})
+	dofn.Register[mergeFn](func(f func(state.Provider, timers.Provider, string, []byte, func(Restatement)) error, a []any) []any {
 		return []any{f(a[0].(state.Provider), a[1].(timers.Provider), a[2].(string), a[3].([]byte), a[4].(func(Restatement)))}
 	})
 	register.Emitter1[Restatement]()
+	register.Emitter1[TooLate]()
 	register.Emitter2[string, []byte]()
 	register.Emitter3[beam.EventTime, int64, []byte]()
 	register.Iter1[[]byte]()
@@ -48,97 +55,341 @@ type Restatement struct {
 	Groups []Group
 }
 
+// TooLate is a set of entries that came when their window was closed.
+type TooLate struct {
+	Shard, WindowStart int64
+	// Name is the same for the same set of entries.
+	Name string
+	// Entries is how many distinct entries the set has.
+	Entries int64
+	Groups  []Group
+}
+
 // Options of Restate.
 type Options struct {
-	// Streaming says that the input is unbounded.
+	// Name says whose windows these are: the Beam counter of entries that were too
+	// late is NAME_too_late, in the namespace pixelbeam. Required.
+	Name string
+	// Streaming says that the input is unbounded. All that follows is for
+	// streaming only: a bounded input is written once.
 	Streaming bool
 	// AllowedLateness is how long after its end a window takes entries, by
-	// watermark. What comes later is dropped by the runner. Streaming only.
+	// watermark.
 	AllowedLateness time.Duration
+	// EarlyFirings is how often, in event time, a window that has not ended is
+	// written; 0, or a minute and more, writes it at its end. A window that has
+	// ended is written once a minute, if late entries came.
+	EarlyFirings time.Duration
 	// Whole adds to a restatement all groups whose key begins with the same
 	// field (see AppendField) as that of a changed group, so that a result can be
 	// made of all groups of, say, a user.
 	Whole bool
 }
 
-// Restate turns packed sets, a PCollection<KV<int64, []byte>> of shard and
-// encoded set with timestamps as a Packer gives them, into a
-// PCollection<Restatement>.
-//
-// A bounded input gives one restatement per shard and window. An unbounded one
-// gives one when the watermark passes the end of the window and one for every
-// late pane that changes something, until the window has been closed for
-// AllowedLateness. A late pane is what one bundle packed, so its cost (the state of
-// a shard's window is read and written) falls with the size of bundles and with
-// the number of shards. A late trigger by processing time would make fewer panes,
-// but was not seen to fire on Prism (Beam 2.77). The last restatement of a group is a function of the set of
-// distinct entries of its window.
-//
-// The late pane of a window meets the state of its on-time pane because the
-// state lives in the global window, under a key that names shard and window, and
-// is cleared by a timer: Prism clears the state of a window at its end and
-// ignores allowed lateness there (seen in Beam 2.77).
+// Restate turns packed sets, a PCollection<KV<int64, []byte>> as a Packer gives
+// them, into a PCollection<Restatement>. See RestateAll.
 func Restate(s beam.Scope, packed beam.PCollection, opts Options) beam.PCollection {
+	restated, _ := RestateAll(s, packed, opts)
+	return restated
+}
+
+// RestateAll turns packed sets, a PCollection<KV<int64, []byte>> as a Packer gives
+// them, into a PCollection<Restatement>, and a PCollection<TooLate> of the sets
+// that came when their window was closed.
+//
+// A bounded input gives one restatement per shard and window, and nothing is too
+// late: tooLate is then no valid collection. An unbounded one gives a restatement
+// at every early firing and when the watermark passes the end of the window, and
+// one a minute while late entries come, until the window has been closed for
+// AllowedLateness; those that change nothing are not given. The last restatement
+// of a group is a function of the set of distinct entries of its window, and a
+// window that was closed is not restated by a part of its entries.
+//
+// There are two stages, both with state in the global window, so that no runner
+// drops what is late. Gather holds a shard's sets until a timer of the shard
+// fires: one state access per bundle and shard, whatever the number of windows.
+// Merge holds a shard's window, and is touched when that is written: its cost does
+// not rise with the number of bundles. A window's merged set may be forgotten when
+// the watermark has passed its lateness; gather judges what is too late by its
+// clock, and holds merge's watermark at that.
+func RestateAll(s beam.Scope, packed beam.PCollection, opts Options) (restated, late beam.PCollection) {
 	s = s.Scope("distinct.Restate")
-	fixed := window.NewFixedWindows(Window)
 	if !opts.Streaming {
-		windowed := beam.WindowInto(s, fixed, packed)
-		return beam.ParDo(s, &boundedFn{}, beam.GroupByKey(s, windowed))
+		windows := beam.ParDo(s, &splitFn{}, packed)
+		return beam.ParDo(s, &boundedFn{}, beam.GroupByKey(s, windows)), beam.PCollection{}
 	}
-	windowed := beam.WindowInto(s, fixed, packed,
-		beam.Trigger(trigger.AfterEndOfWindow().LateFiring(trigger.AfterCount(1))),
-		beam.AllowedLateness(opts.AllowedLateness),
-		beam.PanesDiscard())
-	panes := beam.ParDo(s, &paneFn{}, beam.GroupByKey(s, windowed))
-	global := beam.WindowInto(s, window.NewGlobalWindows(), panes)
-	return beam.ParDo(s, &stateFn{
-		LatenessMicros: opts.AllowedLateness.Microseconds(),
-		Whole:          opts.Whole,
-		Set:            state.MakeValueState[[]byte]("set"),
-		Close:          timers.InEventTime("close"),
-	}, global)
+	panes, late := beam.ParDo2(s, &gatherFn{
+		Name:            opts.Name,
+		AllowedLateness: opts.AllowedLateness,
+		EarlyFirings:    opts.EarlyFirings,
+		Clock:           state.MakeValueState[[]byte]("clock"),
+		Sets:            state.MakeBagState[[]byte]("sets"),
+		LateSets:        state.MakeBagState[[]byte]("late"),
+		Tick:            timers.InEventTime("tick"),
+	}, packed)
+	return beam.ParDo(s, &mergeFn{
+		KeptMicros: (opts.AllowedLateness + forgetAfter).Microseconds(),
+		Whole:      opts.Whole,
+		Set:        state.MakeValueState[[]byte]("set"),
+		Forget:     timers.InEventTime("forget"),
+	}, panes), late
+}
+
+// forgetAfter is how much longer than its lateness a window's set is kept: a
+// margin only, as the watermark is held.
+const forgetAfter = 2 * time.Minute
+
+// splitFn gives each window a key of its own.
+type splitFn struct{}
+
+func (fn *splitFn) ProcessElement(shard int64, packed []byte, emit func(string, []byte)) error {
+	for len(packed) > 0 {
+		start, set, rest, err := cutWindow(packed)
+		if err != nil {
+			return err
+		}
+		emit(windowKey(shard, start), set)
+		packed = rest
+	}
+	return nil
 }
 
 // boundedFn merges all sets of a shard's window.
 type boundedFn struct{}
 
-func (fn *boundedFn) ProcessElement(w beam.Window, shard int64, sets func(*[]byte) bool, emit func(Restatement)) error {
-	merged, err := mergeIter(sets)
+func (fn *boundedFn) ProcessElement(key string, sets func(*[]byte) bool, emit func(Restatement)) error {
+	shard, start, err := parseWindowKey(key)
 	if err != nil {
 		return err
 	}
-	r := newRestatement(shard, w.MaxTimestamp().ToTime().UnixMicro())
-	if _, err := Merge(nil, nil, merged, r.add); err != nil {
+	var all [][]byte
+	for set := []byte(nil); sets(&set); set = nil {
+		all = append(all, set)
+	}
+	merged, err := MergeAll(all)
+	if err != nil {
+		return err
+	}
+	r, err := State(shard, start, merged)
+	if err != nil {
 		return err
 	}
 	emit(r)
 	return nil
 }
 
-// paneFn merges the sets of one pane and moves them to the key of their shard
-// and window.
-type paneFn struct{}
+// State returns the restatement, of pane 0, that a shard's window with the given
+// merged set gives.
+func State(shard, windowStart int64, merged []byte) (Restatement, error) {
+	r := newRestatement(shard, windowStart)
+	_, err := Merge(nil, nil, merged, r.add)
+	return r, err
+}
 
-func (fn *paneFn) ProcessElement(w beam.Window, shard int64, sets func(*[]byte) bool, emit func(string, []byte)) error {
-	merged, err := mergeIter(sets)
+// maxGathered bounds, about, the bytes that a shard gathers before it writes its
+// windows, whether it is time or not.
+const maxGathered = 16 << 20
+
+// gatherFn holds the sets of a shard until its timer fires.
+type gatherFn struct {
+	Name                          string
+	AllowedLateness, EarlyFirings time.Duration
+	Clock                         state.Value[[]byte]
+	Sets, LateSets                state.Bag[[]byte]
+	Tick                          timers.EventTime
+
+	tooLate beam.Counter
+	// gathered is how many bytes this instance has added to the state of a shard
+	// since it was written. Others may add to it as well, so it is no more than a
+	// guard of memory.
+	gathered map[int64]int
+}
+
+func (fn *gatherFn) Setup() {
+	fn.tooLate = beam.NewCounter("pixelbeam", fn.Name+"_too_late")
+	fn.gathered = make(map[int64]int)
+}
+
+func (fn *gatherFn) schedule() schedule {
+	return newSchedule(Options{AllowedLateness: fn.AllowedLateness, EarlyFirings: fn.EarlyFirings})
+}
+
+// ProcessElement keeps the sets of one bundle.
+func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp timers.Provider, shard int64, packed []byte, emit func(string, []byte), emitLate func(TooLate)) error {
+	before, c, err := fn.readClock(sp)
 	if err != nil {
 		return err
 	}
-	emit(stateKey(shard, w.MaxTimestamp().ToTime().UnixMicro()), merged)
+	sched := fn.schedule()
+	var sets, lateSets []byte
+	first := int64(0) // start of the first window that has not ended
+	for len(packed) > 0 {
+		start, set, rest, err := cutWindow(packed)
+		if err != nil {
+			return err
+		}
+		packed = rest
+		switch sched.judge(&c, start) {
+		case onTime:
+			if len(sets) == 0 {
+				first = start
+			}
+			sets = appendWindow(sets, start, set)
+		case late:
+			lateSets = appendWindow(lateSets, start, set)
+		case tooLate:
+			if err := fn.count(ctx, shard, start, set, emitLate); err != nil {
+				return err
+			}
+			continue
+		}
+		c.lastEnd = max(c.lastEnd, start+windowMicros)
+	}
+	arm := false
+	if len(sets) > 0 {
+		if err := fn.Sets.Add(sp, sets); err != nil {
+			return err
+		}
+		arm = c.arm(sched.tick(max(c.passed, first)))
+	}
+	if len(lateSets) > 0 {
+		if err := fn.LateSets.Add(sp, lateSets); err != nil {
+			return err
+		}
+		c.late = true
+		arm = c.arm(WindowStart(c.passed)+windowMicros) || arm
+	}
+	if fn.gathered[shard] += len(sets) + len(lateSets); fn.gathered[shard] > maxGathered {
+		if err := fn.write(sp, shard, &c, true, emit); err != nil {
+			return err
+		}
+	}
+	if arm {
+		fn.set(tp, &c)
+	}
+	return fn.writeClock(sp, before, &c)
+}
+
+// OnTimer writes what is due and sets the next timer.
+func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Provider, tp timers.Provider, shard int64, _ timers.Context, emit func(string, []byte), _ func(TooLate)) error {
+	before, c, err := fn.readClock(sp)
+	if err != nil {
+		return err
+	}
+	if c.armed == unset {
+		return nil // a timer that was replaced
+	}
+	c.passed, c.armed = max(c.passed, c.armed), unset
+	if err := fn.write(sp, shard, &c, WindowStart(c.passed) == c.passed, emit); err != nil {
+		return err
+	}
+	switch closed := c.lastEnd + fn.AllowedLateness.Microseconds(); {
+	case c.late:
+		c.armed = WindowStart(c.passed) + windowMicros
+	case closed > c.passed:
+		// Nothing to write; but what comes then has to be known as too late.
+		c.armed = closed
+	}
+	if c.armed != unset {
+		fn.set(tp, &c)
+	}
+	return fn.writeClock(sp, before, &c)
+}
+
+// write hands on what was gathered, merged by window; of windows that have ended
+// only if withLate is set.
+func (fn *gatherFn) write(sp state.Provider, shard int64, c *clock, withLate bool, emit func(string, []byte)) error {
+	windows := make(map[int64][][]byte)
+	take := func(bag *state.Bag[[]byte]) error {
+		packs, _, err := bag.Read(sp)
+		if err != nil {
+			return err
+		}
+		for _, pack := range packs {
+			for len(pack) > 0 {
+				start, set, rest, err := cutWindow(pack)
+				if err != nil {
+					return err
+				}
+				windows[start] = append(windows[start], set)
+				pack = rest
+			}
+		}
+		if len(packs) == 0 {
+			return nil
+		}
+		return bag.Clear(sp)
+	}
+	if err := take(&fn.Sets); err != nil {
+		return err
+	}
+	if c.late && withLate {
+		if err := take(&fn.LateSets); err != nil {
+			return err
+		}
+		c.late = false
+	}
+	for _, start := range slices.Sorted(maps.Keys(windows)) {
+		merged, err := MergeAll(windows[start])
+		if err != nil {
+			return err
+		}
+		emit(windowKey(shard, start), merged)
+	}
+	fn.gathered[shard] = 0
 	return nil
 }
 
-// stateFn merges a pane into the state of its shard's window. The state is the
-// number of panes so far, a uvarint, and the set.
-type stateFn struct {
-	LatenessMicros int64
-	Whole          bool
-	Set            state.Value[[]byte]
-	Close          timers.EventTime
+// count counts a set that came too late.
+func (fn *gatherFn) count(ctx context.Context, shard, start int64, set []byte, emit func(TooLate)) error {
+	t := TooLate{Shard: shard, WindowStart: start}
+	r, err := State(shard, start, set)
+	if err != nil {
+		return err
+	}
+	for _, g := range r.Groups {
+		t.Entries += g.Count
+	}
+	t.Groups = r.Groups
+	name := xxh3.Hash128(set).Bytes()
+	t.Name = hex.EncodeToString(name[:])
+	fn.tooLate.Inc(ctx, t.Entries)
+	emit(t)
+	return nil
 }
 
-func (fn *stateFn) ProcessElement(sp state.Provider, tp timers.Provider, key string, pane []byte, emit func(Restatement)) error {
-	shard, last, err := parseStateKey(key)
+func (fn *gatherFn) readClock(sp state.Provider) (encoded []byte, c clock, err error) {
+	encoded, ok, err := fn.Clock.Read(sp)
+	if err != nil || !ok {
+		return nil, newClock(), err
+	}
+	return encoded, c, c.decode(encoded)
+}
+
+// writeClock writes the clock if it has changed.
+func (fn *gatherFn) writeClock(sp state.Provider, before []byte, c *clock) error {
+	after := c.append(nil)
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	return fn.Clock.Write(sp, after)
+}
+
+func (fn *gatherFn) set(tp timers.Provider, c *clock) {
+	fn.Tick.Set(tp, microTime(c.armed), timers.WithOutputTimestamp(microTime(c.hold())))
+}
+
+// mergeFn merges a pane into the state of its shard's window. The state is the
+// number of panes so far, a uvarint, and the set.
+type mergeFn struct {
+	KeptMicros int64
+	Whole      bool
+	Set        state.Value[[]byte]
+	Forget     timers.EventTime
+}
+
+func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key string, pane []byte, emit func(Restatement)) error {
+	shard, start, err := parseWindowKey(key)
 	if err != nil {
 		return err
 	}
@@ -155,23 +406,23 @@ func (fn *stateFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 		}
 		panes, set = n, old[size:]
 	}
-	r := newRestatement(shard, last)
+	r := newRestatement(shard, start)
 	r.Pane = int64(panes)
-	merged := binary.AppendUvarint(make([]byte, 0, len(old)+len(pane)+binary.MaxVarintLen64), panes+1)
-	head := len(merged)
-	if merged, err = Merge(merged, set, pane, r.add); err != nil {
+	header := binary.AppendUvarint(nil, panes+1)
+	merged, err := Merge(append(make([]byte, 0, len(header)+len(set)+len(pane)), header...), set, pane, r.add)
+	if err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)
 	}
 	if len(r.Groups) == 0 {
 		return nil // Nothing but duplicates.
 	}
 	if fn.Whole {
-		if r.Groups, err = neighbours(merged[head:], r.Groups); err != nil {
+		if r.Groups, err = neighbours(merged[len(header):], r.Groups); err != nil {
 			return fmt.Errorf("state of %s: %w", key, err)
 		}
 	}
 	if !known {
-		fn.Close.Set(tp, time.UnixMicro(r.WindowEnd+fn.LatenessMicros), timers.WithNoOutputTimestamp())
+		fn.Forget.Set(tp, microTime(r.WindowEnd+fn.KeptMicros), timers.WithNoOutputTimestamp())
 	}
 	if err := fn.Set.Write(sp, merged); err != nil {
 		return err
@@ -181,44 +432,34 @@ func (fn *stateFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 }
 
 // OnTimer forgets a window that takes no more entries.
-func (fn *stateFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, _ string, _ timers.Context, _ func(Restatement)) error {
+func (fn *mergeFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, _ string, _ timers.Context, _ func(Restatement)) error {
 	return fn.Set.Clear(sp)
 }
 
-// newRestatement makes an empty restatement of the window whose last timestamp,
-// in whole milliseconds, is given in microseconds.
-func newRestatement(shard, last int64) Restatement {
-	start := WindowStart(last)
+func newRestatement(shard, start int64) Restatement {
 	return Restatement{Shard: shard, WindowStart: start, WindowEnd: start + windowMicros}
 }
 
 // add is a visitor of Merge that keeps the group.
 func (r *Restatement) add(g Group) {
-	g.Key, g.Value = bytes.Clone(g.Key), bytes.Clone(g.Value)
+	g.Key, g.Value, g.Members = bytes.Clone(g.Key), bytes.Clone(g.Value), bytes.Clone(g.Members)
 	r.Groups = append(r.Groups, g)
 }
 
-func mergeIter(sets func(*[]byte) bool) ([]byte, error) {
-	var all [][]byte
-	for set := []byte(nil); sets(&set); set = nil {
-		all = append(all, set)
-	}
-	return MergeAll(all)
+// windowKey names a shard's window.
+func windowKey(shard, start int64) string {
+	return strconv.FormatInt(shard, 10) + "@" + strconv.FormatInt(start, 10)
 }
 
-func stateKey(shard, last int64) string {
-	return strconv.FormatInt(shard, 10) + "@" + strconv.FormatInt(last, 10)
-}
-
-func parseStateKey(key string) (shard, last int64, err error) {
-	s, l, ok := strings.Cut(key, "@")
+func parseWindowKey(key string) (shard, start int64, err error) {
+	s, w, ok := strings.Cut(key, "@")
 	if ok {
 		if shard, err = strconv.ParseInt(s, 10, 64); err == nil {
-			last, err = strconv.ParseInt(l, 10, 64)
+			start, err = strconv.ParseInt(w, 10, 64)
 		}
 	}
-	if !ok || err != nil {
-		return 0, 0, fmt.Errorf("distinct: %q is not a state key", key)
+	if !ok || err != nil || start != WindowStart(start) {
+		return 0, 0, fmt.Errorf("distinct: %q does not name a window", key)
 	}
-	return shard, last, nil
+	return shard, start, nil
 }

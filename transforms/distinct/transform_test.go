@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +24,7 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[sample]())
 	register.DoFn2x0[sample, func(beam.EventTime, int64, []byte)](&packFn{})
 	register.DoFn1x0[Restatement](&recordFn{})
+	register.DoFn1x0[TooLate](&recordLateFn{})
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -45,7 +46,7 @@ func (fn *packFn) ProcessElement(s sample, emit func(beam.EventTime, int64, []by
 
 func (fn *packFn) FinishBundle(emit func(beam.EventTime, int64, []byte)) { fn.packer.Flush(emit) }
 
-// recordFn keeps, per test, the latest absolute counts of each window and key.
+// recordFn keeps, per test, the absolute counts of each window and key.
 type recordFn struct{ Test string }
 
 var recorded = struct {
@@ -54,20 +55,33 @@ var recorded = struct {
 }{tests: map[string]map[string][]string{}}
 
 func (fn *recordFn) ProcessElement(r Restatement) {
-	recorded.Lock()
-	defer recorded.Unlock()
-	m := recorded.tests[fn.Test]
-	if m == nil {
-		m = map[string][]string{}
-		recorded.tests[fn.Test] = m
-	}
 	for _, g := range r.Groups {
 		key := fmt.Sprintf("%d/%d/%s", r.WindowStart/1e6, r.Shard, g.Key)
-		m[key] = append(m[key], fmt.Sprintf("pane %d: %d-%d %s", r.Pane, g.Count, g.Flagged, g.Value))
+		record(fn.Test, key, fmt.Sprintf("pane %d: %d-%d %s", r.Pane, g.Count, g.Flagged, g.Value))
 	}
 }
 
-func restated(t *testing.T) map[string][]string {
+// recordLateFn keeps what was too late.
+type recordLateFn struct{ Test string }
+
+func (fn *recordLateFn) ProcessElement(l TooLate) {
+	for _, g := range l.Groups {
+		record(fn.Test, fmt.Sprintf("too late %d/%d/%s", l.WindowStart/1e6, l.Shard, g.Key), fmt.Sprint(g.Count))
+	}
+}
+
+func record(test, key, line string) {
+	recorded.Lock()
+	defer recorded.Unlock()
+	m := recorded.tests[test]
+	if m == nil {
+		m = map[string][]string{}
+		recorded.tests[test] = m
+	}
+	m[key] = append(m[key], line)
+}
+
+func panes(t *testing.T) map[string][]string {
 	recorded.Lock()
 	defer recorded.Unlock()
 	return recorded.tests[t.Name()]
@@ -90,56 +104,140 @@ func TestRestateBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, s := beam.NewPipelineWithRoot()
 			packed := beam.ParDo(s, &packFn{}, beam.Create(s, samples...))
-			beam.ParDo0(s, &recordFn{t.Name()}, Restate(s, packed, Options{}))
+			beam.ParDo0(s, &recordFn{t.Name()}, Restate(s, packed, Options{Name: "test"}))
 			if _, err := run(context.Background(), p); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, restated(t)); diff != "" {
+			if diff := cmp.Diff(want, panes(t)); diff != "" {
 				t.Errorf("restated (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestRestateStreaming(t *testing.T) {
-	c := teststream.NewConfig()
-	add := func(s sample) {
-		if err := c.AddElements(int64(mtime.FromTime(time.Unix(s.At, 0))), s); err != nil {
-			t.Fatal(err)
+// script is a stream of samples and watermarks.
+type script struct {
+	t *testing.T
+	c teststream.Config
+}
+
+func (c *script) add(samples ...sample) {
+	c.t.Helper()
+	for _, s := range samples {
+		if err := c.c.AddElements(int64(mtime.FromTime(time.Unix(s.At, 0))), s); err != nil {
+			c.t.Fatal(err)
 		}
 	}
-	add(sample{"a", 1, 10})
-	add(sample{"a", 1, 10})                                       // a duplicate on time
-	c.AdvanceWatermark(int64(mtime.FromTime(time.Unix(70, 0))))   // closes minute 0
-	add(sample{"a", 3, 30})                                       // late
-	add(sample{"b", 5, 40})                                       // late, another key
-	c.AdvanceWatermark(int64(mtime.FromTime(time.Unix(80, 0))))   //
-	add(sample{"a", 1, 10})                                       // a late duplicate
-	c.AdvanceWatermark(int64(mtime.FromTime(time.Unix(90, 0))))   //
-	c.AdvanceWatermark(int64(mtime.FromTime(time.Unix(1000, 0)))) // past the allowed lateness
-	add(sample{"a", 7, 50})                                       // too late
-	c.AdvanceWatermarkToInfinity()
+}
 
-	p, s := beam.NewPipelineWithRoot()
-	packed := beam.ParDo(s, &packFn{}, teststream.Create(s, c))
-	beam.ParDo0(s, &recordFn{t.Name()}, Restate(s, packed, Options{Streaming: true, AllowedLateness: 2 * time.Minute}))
-	if _, err := prism.Execute(context.Background(), p); err != nil {
-		t.Fatal(err)
+// watermark advances the watermark, in seconds.
+func (c *script) watermark(at int64) {
+	c.t.Helper()
+	if err := c.c.AdvanceWatermark(int64(mtime.FromTime(time.Unix(at, 0)))); err != nil {
+		c.t.Fatal(err)
 	}
-	got := restated(t)
-	// The two late elements may share a pane or not, so the pane numbers of the
-	// late results are not fixed; the last result is.
+}
+
+// run ends the stream and returns the panes of each window and key.
+func (c *script) run(opts Options) map[string][]string {
+	c.t.Helper()
+	c.c.AdvanceWatermarkToInfinity()
+	p, s := beam.NewPipelineWithRoot()
+	packed := beam.ParDo(s, &packFn{}, teststream.Create(s, c.c))
+	opts.Name, opts.Streaming = "test", true
+	restated, tooLate := RestateAll(s, packed, opts)
+	beam.ParDo0(s, &recordFn{c.t.Name()}, restated)
+	beam.ParDo0(s, &recordLateFn{c.t.Name()}, tooLate)
+	result, err := prism.Execute(context.Background(), p)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var counted, emitted int64
+	for _, m := range result.Metrics().AllMetrics().Counters() {
+		if m.Name() == "test_too_late" {
+			counted += m.Result()
+		}
+	}
+	got := panes(c.t)
+	for key, lines := range got {
+		if strings.HasPrefix(key, "too late ") {
+			emitted += int64(len(lines))
+		}
+	}
+	if counted != emitted {
+		c.t.Errorf("%d entries are counted as too late, %d are given", counted, emitted)
+	}
+	return got
+}
+
+// Early, on time, late, too late, and each of them again.
+func TestRestateStreaming(t *testing.T) {
+	c := script{t: t, c: teststream.NewConfig()}
+	c.add(sample{"a", 1, 2}, sample{"a", 1, 2}) // a duplicate on time
+	c.watermark(12)                             // early
+	c.add(sample{"a", 1, 2})                    // a duplicate alone makes no pane
+	c.watermark(21)
+	c.add(sample{"a", 3, 25})
+	c.watermark(33) // early again
+	c.add(sample{"a", 11, 50})
+	c.watermark(70) // closes minute 0
+	c.add(sample{"a", 5, 30}, sample{"b", 5, 40}, sample{"a", 7, 75})
+	c.watermark(85) // too early for late entries
+	c.watermark(121)
+	c.add(sample{"a", 5, 30}) // a late duplicate
+	c.watermark(170)
+	c.add(sample{"a", 9, 59}) // just in time
+	c.watermark(1000)         // past the allowed lateness
+	c.add(sample{"a", 13, 50}, sample{"a", 1, 2}, sample{"a", 15, 119})
+	c.add(sample{"a", 17, 990})
+	got := c.run(Options{AllowedLateness: 2 * time.Minute, EarlyFirings: 10 * time.Second})
+	want := map[string][]string{
+		"0/1/a":   {"pane 0: 1-0 1", "pane 1: 2-0 3", "pane 2: 3-0 11", "pane 3: 4-1 11", "pane 4: 5-1 9"},
+		"0/1/b":   {"pane 3: 1-1 5"},
+		"60/1/a":  {"pane 0: 1-0 7"},
+		"960/1/a": {"pane 0: 1-0 17"},
+		// Of minute 0: one that was never counted, and one that was; one of minute 1.
+		"too late 0/1/a":  {"1", "1"},
+		"too late 60/1/a": {"1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("panes (-want +got):\n%s", diff)
+	}
+}
+
+// Without early firings a window has one pane, however its entries come.
+func TestRestateAtTheEnd(t *testing.T) {
+	c := script{t: t, c: teststream.NewConfig()}
+	for i := range int64(11) {
+		c.add(sample{"a", 2*i + 1, 5 * i})
+		c.watermark(5*i + 1)
+	}
+	c.watermark(61)
+	got := c.run(Options{AllowedLateness: 2 * time.Minute})
+	if diff := cmp.Diff(map[string][]string{"0/1/a": {"pane 0: 11-2 21"}}, got); diff != "" {
+		t.Errorf("panes (-want +got):\n%s", diff)
+	}
+}
+
+// A shard that was idle knows what is late when entries come again, and what came
+// before any watermark is never too late.
+func TestRestateAfterIdling(t *testing.T) {
+	c := script{t: t, c: teststream.NewConfig()}
+	c.add(sample{"a", 1, 5000}, sample{"b", 3, 10}) // in no order
+	c.watermark(5010)
+	c.watermark(9000)
+	c.add(sample{"a", 5, 5000}) // too late
+	c.add(sample{"a", 7, 9001})
+	c.watermark(9100)
+	c.add(sample{"a", 9, 9002}) // late
+	got := c.run(Options{AllowedLateness: 2 * time.Minute, EarlyFirings: 10 * time.Second})
 	last := map[string]string{}
 	for key, panes := range got {
-		slices.Sort(panes)
-		last[key] = panes[len(panes)-1][len("pane 0: "):]
+		_, last[key], _ = strings.Cut(panes[len(panes)-1], ": ")
 	}
-	want := map[string]string{"0/1/a": "2-0 3", "0/1/b": "1-1 5"}
+	want := map[string]string{"0/1/b": "1-0 3", "4980/1/a": "1-0 1", "9000/1/a": "2-0 9", "too late 4980/1/a": ""}
 	if diff := cmp.Diff(want, last); diff != "" {
-		t.Errorf("last restatements (-want +got):\n%s\nall: %v", diff, got)
-	}
-	if len(got["0/1/a"]) != 2 || got["0/1/a"][0] != "pane 0: 1-0 1" {
-		t.Errorf("panes of a: %v, want the on-time one and one late one", got["0/1/a"])
+		t.Errorf("last panes (-want +got):\n%s\nall: %v", diff, got)
 	}
 }
 

@@ -34,6 +34,7 @@ type Options struct {
 // when entries come late. See distinct.Restate for when.
 func Updates(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
 	s = s.Scope("profile.Updates")
+	opts.Name = "profiles"
 	packed := beam.ParDo(s, &packUsersFn{Shards: opts.Shards}, records)
 	return beam.ParDo(s, &updatesFn{}, distinct.Restate(s, packed, opts.Options))
 }

@@ -30,6 +30,7 @@ type Options struct {
 // restated when entries come late. See distinct.Restate for when.
 func Counts(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
 	s = s.Scope("rollup.Counts")
+	opts.Name = "counts"
 	packed := beam.ParDo(s, &packCountsFn{Shards: opts.Shards}, records)
 	return beam.ParDo(s, &countRowsFn{}, distinct.Restate(s, packed, opts.Options))
 }
