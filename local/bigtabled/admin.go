@@ -2,12 +2,16 @@ package bigtabled
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"cloud.google.com/go/bigtable/admin/apiv2/adminpb"
-	"cloud.google.com/go/longrunning/autogen/longrunningpb"
+	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -17,12 +21,16 @@ import (
 	"pixelbeam/schemas"
 )
 
-// adminServer is the table admin API. GC rules stay here and never reach bttest:
-// its own collector forgets to drop the names of emptied columns and then returns
-// a column that is written again twice.
+// adminServer is the table admin API. What it does not have, it answers with
+// Unimplemented.
 type adminServer struct {
-	adminpb.BigtableTableAdminServer
+	adminpb.UnimplementedBigtableTableAdminServer
 	s *Server
+}
+
+// instanceServer is the instance admin API: instances are names, and any will do.
+type instanceServer struct {
+	adminpb.UnimplementedBigtableInstanceAdminServer
 }
 
 // EnsureTable makes the table, its families and its GC rules what t says,
@@ -34,7 +42,7 @@ func (s *Server) EnsureTable(_ context.Context, project, instance string, t sche
 	defer s.mu.Unlock()
 	want := &adminpb.Table{Name: name}
 	if have := s.tables[name]; have != nil {
-		want = proto.CloneOf(have)
+		want = proto.CloneOf(have.def)
 	}
 	if want.ColumnFamilies == nil {
 		want.ColumnFamilies = map[string]*adminpb.ColumnFamily{}
@@ -81,13 +89,43 @@ func (a adminServer) CreateTable(_ context.Context, req *adminpb.CreateTableRequ
 }
 
 func (a adminServer) GetTable(_ context.Context, req *adminpb.GetTableRequest) (*adminpb.Table, error) {
+	t := a.s.table(req.Name)
+	if t == nil {
+		return nil, notFound(req.Name)
+	}
+	return proto.CloneOf(t.def), nil
+}
+
+func (a adminServer) ListTables(_ context.Context, req *adminpb.ListTablesRequest) (*adminpb.ListTablesResponse, error) {
+	resp := &adminpb.ListTablesResponse{}
 	a.s.mu.RLock()
 	defer a.s.mu.RUnlock()
-	table := a.s.tables[req.Name]
-	if table == nil {
-		return nil, status.Errorf(codes.NotFound, "table %q not found", req.Name)
+	for _, name := range slices.Sorted(maps.Keys(a.s.tables)) {
+		if strings.HasPrefix(name, req.Parent+"/tables/") {
+			resp.Tables = append(resp.Tables, &adminpb.Table{Name: name})
+		}
 	}
-	return proto.CloneOf(table), nil
+	return resp, nil
+}
+
+// consistencyToken is the only one: what was written can be read at once.
+const consistencyToken = "consistent"
+
+func (a adminServer) GenerateConsistencyToken(_ context.Context, req *adminpb.GenerateConsistencyTokenRequest) (*adminpb.GenerateConsistencyTokenResponse, error) {
+	if a.s.table(req.Name) == nil {
+		return nil, notFound(req.Name)
+	}
+	return &adminpb.GenerateConsistencyTokenResponse{ConsistencyToken: consistencyToken}, nil
+}
+
+func (a adminServer) CheckConsistency(_ context.Context, req *adminpb.CheckConsistencyRequest) (*adminpb.CheckConsistencyResponse, error) {
+	switch {
+	case a.s.table(req.Name) == nil:
+		return nil, notFound(req.Name)
+	case req.ConsistencyToken != consistencyToken:
+		return nil, status.Errorf(codes.InvalidArgument, "unknown consistency token %q", req.ConsistencyToken)
+	}
+	return &adminpb.CheckConsistencyResponse{Consistent: true}, nil
 }
 
 func (a adminServer) ModifyColumnFamilies(_ context.Context, req *adminpb.ModifyColumnFamiliesRequest) (*adminpb.Table, error) {
@@ -96,9 +134,9 @@ func (a adminServer) ModifyColumnFamilies(_ context.Context, req *adminpb.Modify
 	for _, mod := range req.Modifications {
 		have := a.s.tables[req.Name]
 		if have == nil {
-			return nil, status.Errorf(codes.NotFound, "table %q not found", req.Name)
+			return nil, notFound(req.Name)
 		}
-		want := proto.CloneOf(have)
+		want := proto.CloneOf(have.def)
 		if err := modify(want, mod); err != nil {
 			return nil, err
 		}
@@ -107,11 +145,11 @@ func (a adminServer) ModifyColumnFamilies(_ context.Context, req *adminpb.Modify
 			return nil, err
 		}
 	}
-	table := a.s.tables[req.Name]
-	if table == nil {
-		return nil, status.Errorf(codes.NotFound, "table %q not found", req.Name)
+	t := a.s.tables[req.Name]
+	if t == nil {
+		return nil, notFound(req.Name)
 	}
-	return proto.CloneOf(table), nil
+	return proto.CloneOf(t.def), nil
 }
 
 func modify(t *adminpb.Table, mod *adminpb.ModifyColumnFamiliesRequest_Modification) error {
@@ -146,53 +184,51 @@ func modify(t *adminpb.Table, mod *adminpb.ModifyColumnFamiliesRequest_Modificat
 	return nil
 }
 
-func (a adminServer) DeleteTable(ctx context.Context, req *adminpb.DeleteTableRequest) (*emptypb.Empty, error) {
+func (a adminServer) DeleteTable(_ context.Context, req *adminpb.DeleteTableRequest) (*emptypb.Empty, error) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	switch table := a.s.tables[req.Name]; {
-	case table == nil:
-		return nil, status.Errorf(codes.NotFound, "table %q not found", req.Name)
-	case table.DeletionProtection:
+	t := a.s.tables[req.Name]
+	switch {
+	case t == nil:
+		return nil, notFound(req.Name)
+	case t.def.DeletionProtection:
 		return nil, status.Errorf(codes.FailedPrecondition, "table %q is protected from deletion", req.Name)
 	}
-	if err := a.s.log(recordDeleteTable, req); err != nil {
-		return nil, err
+	batch := a.s.store.NewBatch()
+	defer batch.Close()
+	prefix := tablePrefix(t.ID)
+	err := errors.Join(batch.Delete(definitionKey(req.Name), nil), batch.DeleteRange(prefix, prefixEnd(prefix), nil))
+	if err == nil {
+		err = batch.Commit(pebble.Sync)
 	}
-	if err := a.s.deleteTable(ctx, req); err != nil {
-		return nil, a.s.fail(err)
+	if err != nil {
+		return nil, storeError(err)
 	}
+	delete(a.s.tables, req.Name)
 	return &emptypb.Empty{}, nil
 }
 
-func (s *Server) deleteTable(ctx context.Context, req *adminpb.DeleteTableRequest) error {
-	delete(s.tables, req.Name)
-	_, err := s.back.tables.DeleteTable(ctx, req)
-	return err
-}
-
-func (a adminServer) DropRowRange(ctx context.Context, req *adminpb.DropRowRangeRequest) (*emptypb.Empty, error) {
+func (a adminServer) DropRowRange(_ context.Context, req *adminpb.DropRowRangeRequest) (*emptypb.Empty, error) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	if a.s.tables[req.Name] == nil {
-		return nil, status.Errorf(codes.NotFound, "table %q not found", req.Name)
+	t := a.s.tables[req.Name]
+	if t == nil {
+		return nil, notFound(req.Name)
 	}
-	if !req.GetDeleteAllDataFromTable() && len(req.GetRowKeyPrefix()) == 0 {
-		return nil, status.Error(codes.InvalidArgument, "row key prefix is empty")
+	prefix := tablePrefix(t.ID)
+	if !req.GetDeleteAllDataFromTable() {
+		if len(req.GetRowKeyPrefix()) == 0 {
+			return nil, status.Error(codes.InvalidArgument, "row key prefix is empty")
+		}
+		prefix = rowKey(t.ID, req.GetRowKeyPrefix())
 	}
-	if err := a.s.log(recordDropRows, req); err != nil {
-		return nil, err
-	}
-	if _, err := a.s.back.tables.DropRowRange(ctx, req); err != nil {
-		return nil, a.s.fail(err)
+	if err := a.s.store.DeleteRange(prefix, prefixEnd(prefix), pebble.Sync); err != nil {
+		return nil, storeError(err)
 	}
 	return &emptypb.Empty{}, nil
 }
 
-func (a adminServer) UpdateTable(context.Context, *adminpb.UpdateTableRequest) (*longrunningpb.Operation, error) {
-	return nil, status.Error(codes.Unimplemented, "bigtabled: UpdateTable is not supported")
-}
-
-// setTable logs and applies a table's definition, whatever it was before.
+// setTable stores a table's definition, whatever it was before.
 func (s *Server) setTable(want *adminpb.Table) error {
 	switch want.Granularity {
 	case adminpb.Table_TIMESTAMP_GRANULARITY_UNSPECIFIED, adminpb.Table_MILLIS, adminpb.Table_MICROS:
@@ -204,47 +240,65 @@ func (s *Server) setTable(want *adminpb.Table) error {
 			return status.Errorf(codes.Unimplemented, "bigtabled: column family %q: aggregates are not supported", id)
 		}
 	}
-	if proto.Equal(s.tables[want.Name], want) {
+	have := s.tables[want.Name]
+	if have != nil && proto.Equal(have.def, want) {
 		return nil
 	}
-	if err := s.log(recordTable, want); err != nil {
-		return err
+	batch := s.store.NewBatch()
+	defer batch.Close()
+	var n numbers
+	var err error
+	if have != nil {
+		n = have.numbers
+	} else {
+		n.ID = s.nextTable
+		err = batch.Set(nextTableKey, binary.BigEndian.AppendUint32(nil, n.ID+1), nil)
 	}
-	if err := s.applyTable(want); err != nil {
-		return s.fail(err)
+	t := newTable(want, n)
+	value, encodeErr := t.encode()
+	err = errors.Join(err, encodeErr, batch.Set(definitionKey(want.Name), value, nil))
+	if err == nil {
+		err = batch.Commit(pebble.Sync)
 	}
+	if err != nil {
+		return storeError(err)
+	}
+	if have == nil {
+		s.nextTable++
+	}
+	s.tables[want.Name] = t
 	return nil
 }
 
-func (s *Server) applyTable(want *adminpb.Table) error {
-	ctx := context.Background()
-	have := s.tables[want.Name]
-	s.tables[want.Name] = want
-	if have == nil {
-		parent, id, _ := strings.Cut(want.Name, "/tables/")
-		bare := proto.CloneOf(want)
-		for _, f := range bare.ColumnFamilies {
-			f.GcRule = nil
+// loadTables reads the tables' definitions at the start.
+func (s *Server) loadTables() error {
+	s.nextTable = 1
+	value, closer, err := s.store.Get(nextTableKey)
+	if err == nil {
+		if len(value) != 4 {
+			return fmt.Errorf("number of the next table: %w", errDamaged)
 		}
-		_, err := s.back.tables.CreateTable(ctx, &adminpb.CreateTableRequest{Parent: parent, TableId: id, Table: bare})
+		s.nextTable = binary.BigEndian.Uint32(value)
+		err = closer.Close()
+	}
+	if err != nil && !errors.Is(err, pebble.ErrNotFound) {
 		return err
 	}
-	req := &adminpb.ModifyColumnFamiliesRequest{Name: want.Name}
-	for id := range have.ColumnFamilies {
-		if want.ColumnFamilies[id] == nil {
-			req.Modifications = append(req.Modifications, &adminpb.ModifyColumnFamiliesRequest_Modification{
-				Id: id, Mod: &adminpb.ModifyColumnFamiliesRequest_Modification_Drop{Drop: true}})
+	first := definitionKey("")
+	it, err := s.store.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: prefixEnd(first)})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, it.Close())
 		}
-	}
-	for id, f := range want.ColumnFamilies {
-		if have.ColumnFamilies[id] == nil {
-			req.Modifications = append(req.Modifications, &adminpb.ModifyColumnFamiliesRequest_Modification{
-				Id: id, Mod: &adminpb.ModifyColumnFamiliesRequest_Modification_Create{Create: &adminpb.ColumnFamily{ValueType: f.ValueType}}})
+		t, err := decodeTable(value)
+		if err != nil {
+			return errors.Join(fmt.Errorf("definition of table %q: %w", it.Key()[len(first):], err), it.Close())
 		}
+		s.tables[t.def.Name] = t
 	}
-	if len(req.Modifications) == 0 {
-		return nil
-	}
-	_, err := s.back.tables.ModifyColumnFamilies(ctx, req)
-	return err
+	return it.Close()
 }

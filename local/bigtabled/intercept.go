@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // callCounter numbers the requests of each method.
@@ -26,19 +24,17 @@ func (c *callCounter) next(method string) int {
 	return c.n[method]
 }
 
-func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if err := s.fault(info.FullMethod); err != nil {
 		return nil, err
 	}
-	defer unimplemented(info.FullMethod, &err)
 	return handler(ctx, req)
 }
 
-func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if err := s.fault(info.FullMethod); err != nil {
 		return err
 	}
-	defer unimplemented(info.FullMethod, &err)
 	return handler(srv, ss)
 }
 
@@ -48,12 +44,4 @@ func (s *Server) fault(fullMethod string) error {
 	}
 	method := path.Base(fullMethod)
 	return s.opts.Fault(method, s.calls.next(method))
-}
-
-// unimplemented turns a panic into an answer: bttest panics in methods that it
-// does not have.
-func unimplemented(fullMethod string, err *error) {
-	if r := recover(); r != nil {
-		*err = status.Errorf(codes.Unimplemented, "bigtabled: %s is not supported: %v", fullMethod, r)
-	}
 }

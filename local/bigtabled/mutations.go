@@ -1,7 +1,10 @@
 package bigtabled
 
 import (
+	"bytes"
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"cloud.google.com/go/bigtable/admin/apiv2/adminpb"
@@ -45,7 +48,7 @@ func settle(t *adminpb.Table, muts []*bigtablepb.Mutation) {
 }
 
 // check returns why a row's mutations cannot be applied, as a gRPC status. What
-// passes, bttest applies without error.
+// passes can be compiled.
 func check(t *adminpb.Table, key []byte, muts []*bigtablepb.Mutation) error {
 	if len(key) == 0 || len(key) > maxKey {
 		return status.Errorf(codes.InvalidArgument, "row key has %d bytes, want 1 to %d", len(key), maxKey)
@@ -113,32 +116,74 @@ func checkRange(t *adminpb.Table, start, end int64) error {
 	return nil
 }
 
-// trimVersions adds, after each SetCell in a family limited to one version, the
-// deletion of the versions before it. It does not change muts.
-func trimVersions(t *adminpb.Table, muts []*bigtablepb.Mutation) []*bigtablepb.Mutation {
-	var out []*bigtablepb.Mutation
-	for i, m := range muts {
-		set := m.GetSetCell()
-		trim := set != nil && set.TimestampMicros > 0 && oneVersion(t.ColumnFamilies[set.FamilyName].GetGcRule())
-		if trim && out == nil {
-			out = append(make([]*bigtablepb.Mutation, 0, 2*len(muts)), muts[:i]...)
-		}
-		if out != nil {
-			out = append(out, m)
-		}
-		if trim {
-			out = append(out, deleteBefore(set.FamilyName, set.ColumnQualifier, set.TimestampMicros))
+// compile turns checked and settled mutations, which apply one after another, into
+// a change. It borrows from them.
+func compile(t *table, muts []*bigtablepb.Mutation) change {
+	var changes []change
+	var sets []*bigtablepb.Mutation_SetCell
+	flush := func() {
+		if len(sets) > 0 {
+			changes = append(changes, change{columns: columns(t, sets)})
+			sets = sets[:0]
 		}
 	}
-	if out == nil {
-		return muts
+	remove := func(d deletion) {
+		flush()
+		changes = append(changes, change{deletions: []deletion{d}})
 	}
-	return out
+	for _, m := range muts {
+		switch m := m.GetMutation().(type) {
+		case *bigtablepb.Mutation_SetCell_:
+			if sets == nil {
+				sets = make([]*bigtablepb.Mutation_SetCell, 0, len(muts))
+			}
+			sets = append(sets, m.SetCell)
+		case *bigtablepb.Mutation_DeleteFromColumn_:
+			del := m.DeleteFromColumn
+			remove(deletion{
+				family: t.Families[del.FamilyName], qualifier: del.ColumnQualifier,
+				start: del.GetTimeRange().GetStartTimestampMicros(), end: del.GetTimeRange().GetEndTimestampMicros(),
+			})
+		case *bigtablepb.Mutation_DeleteFromFamily_:
+			remove(deletion{family: t.Families[m.DeleteFromFamily.FamilyName], whole: true})
+		case *bigtablepb.Mutation_DeleteFromRow_:
+			sets = sets[:0]
+			changes = append(changes[:0], change{clear: true})
+		}
+	}
+	flush()
+	return mergeAll(changes)
 }
 
-// deleteBefore deletes a column's cells older than micros, which is above 0.
-func deleteBefore(family string, qualifier []byte, micros int64) *bigtablepb.Mutation {
-	return &bigtablepb.Mutation{Mutation: &bigtablepb.Mutation_DeleteFromColumn_{DeleteFromColumn: &bigtablepb.Mutation_DeleteFromColumn{
-		FamilyName: family, ColumnQualifier: qualifier, TimeRange: &bigtablepb.TimestampRange{EndTimestampMicros: micros},
-	}}}
+// columns sorts cells into columns; of two with one timestamp the later is kept.
+func columns(t *table, sets []*bigtablepb.Mutation_SetCell) []column {
+	slices.SortStableFunc(sets, func(a, b *bigtablepb.Mutation_SetCell) int {
+		return cmp.Or(
+			cmp.Compare(t.Families[a.FamilyName], t.Families[b.FamilyName]),
+			bytes.Compare(a.ColumnQualifier, b.ColumnQualifier),
+			cmp.Compare(b.TimestampMicros, a.TimestampMicros),
+		)
+	})
+	out := make([]column, 0, len(sets))
+	cells := make([]cell, 0, len(sets)) // of all columns, one after another
+	for i := 0; i < len(sets); {
+		set := sets[i]
+		col := column{family: t.Families[set.FamilyName], qualifier: set.ColumnQualifier}
+		first := len(cells)
+		for ; i < len(sets) && sets[i].FamilyName == set.FamilyName && bytes.Equal(sets[i].ColumnQualifier, set.ColumnQualifier); i++ {
+			c := cell{micros: sets[i].TimestampMicros, value: sets[i].Value}
+			if n := len(cells); n > first && cells[n-1].micros == c.micros {
+				cells[n-1] = c
+			} else {
+				cells = append(cells, c)
+			}
+		}
+		if oneVersion(t.rule(set.FamilyName)) {
+			cells = cells[:first+1]
+			col.floor = cells[first].micros
+		}
+		col.cells = cells[first:len(cells):len(cells)]
+		out = append(out, col)
+	}
+	return out
 }

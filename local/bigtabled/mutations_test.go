@@ -1,6 +1,7 @@
 package bigtabled
 
 import (
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -8,9 +9,9 @@ import (
 	"cloud.google.com/go/bigtable/admin/apiv2/adminpb"
 	"cloud.google.com/go/bigtable/apiv2/bigtablepb"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -74,7 +75,7 @@ func cellAt(family string, micros int64) *bigtablepb.Mutation {
 	}}}
 }
 
-func deletion(start, end int64) *bigtablepb.Mutation {
+func deleteRange(start, end int64) *bigtablepb.Mutation {
 	return &bigtablepb.Mutation{Mutation: &bigtablepb.Mutation_DeleteFromColumn_{DeleteFromColumn: &bigtablepb.Mutation_DeleteFromColumn{
 		FamilyName: "a", ColumnQualifier: []byte("q"), TimeRange: &bigtablepb.TimestampRange{StartTimestampMicros: start, EndTimestampMicros: end},
 	}}}
@@ -95,11 +96,11 @@ func TestCheckTimes(t *testing.T) {
 		{"microseconds allowed", micros, cellAt("a", 2001), codes.OK},
 		{"negative", millis, cellAt("a", -1000), codes.InvalidArgument},
 		{"last", micros, cellAt("a", math.MaxInt64), codes.OK},
-		{"range", millis, deletion(1000, 2000), codes.OK},
-		{"open range", millis, deletion(1000, 0), codes.OK},
-		{"empty range", millis, deletion(2000, 2000), codes.InvalidArgument},
-		{"inverted range", millis, deletion(2000, 1000), codes.InvalidArgument},
-		{"fine range", millis, deletion(1, 2000), codes.InvalidArgument},
+		{"range", millis, deleteRange(1000, 2000), codes.OK},
+		{"open range", millis, deleteRange(1000, 0), codes.OK},
+		{"empty range", millis, deleteRange(2000, 2000), codes.InvalidArgument},
+		{"inverted range", millis, deleteRange(2000, 1000), codes.InvalidArgument},
+		{"fine range", millis, deleteRange(1, 2000), codes.InvalidArgument},
 		{"no mutation", millis, &bigtablepb.Mutation{}, codes.InvalidArgument},
 	}
 	for _, test := range tests {
@@ -116,7 +117,7 @@ func TestSettle(t *testing.T) {
 	auto.TimestampOrigin = bigtablepb.Mutation_CLIENT_AUTO_GENERATED
 	own, server := cellAt("a", 1_234_567), cellAt("a", -1)
 	before := time.Now().UnixMilli() * 1000
-	settle(&adminpb.Table{}, []*bigtablepb.Mutation{auto, own, server, deletion(1, 2)})
+	settle(&adminpb.Table{}, []*bigtablepb.Mutation{auto, own, server, deleteRange(1, 2)})
 	if got := auto.GetSetCell().TimestampMicros; got != 1_234_000 {
 		t.Errorf("time chosen by the client library = %d, want it cut to milliseconds", got)
 	}
@@ -128,22 +129,37 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-func TestTrimVersions(t *testing.T) {
-	table := &adminpb.Table{ColumnFamilies: map[string]*adminpb.ColumnFamily{"one": {GcRule: versions(1)}, "all": {}}}
+// TestCompile has requests of one row whose mutations bear on each other; a family
+// called one keeps one version.
+func TestCompile(t *testing.T) {
+	table := newTable(&adminpb.Table{ColumnFamilies: map[string]*adminpb.ColumnFamily{"a": {}, "one": {GcRule: versions(1)}}}, numbers{ID: 1})
+	if want := map[string]uint32{"a": 1, "one": 2}; !maps.Equal(table.Families, want) {
+		t.Fatalf("families are numbered %v, want %v", table.Families, want)
+	}
+	q := []byte("q")
+	family := &bigtablepb.Mutation{Mutation: &bigtablepb.Mutation_DeleteFromFamily_{DeleteFromFamily: &bigtablepb.Mutation_DeleteFromFamily{FamilyName: "a"}}}
+	row := &bigtablepb.Mutation{Mutation: &bigtablepb.Mutation_DeleteFromRow_{}}
 	tests := []struct {
-		name     string
-		in, want []*bigtablepb.Mutation
+		name string
+		in   []*bigtablepb.Mutation
+		want change
 	}{
-		{"all versions", []*bigtablepb.Mutation{cellAt("all", 1000)}, []*bigtablepb.Mutation{cellAt("all", 1000)}},
-		{"mixed", []*bigtablepb.Mutation{cellAt("all", 1000), cellAt("one", 2000), cellAt("all", 3000)},
-			[]*bigtablepb.Mutation{cellAt("all", 1000), cellAt("one", 2000), deleteBefore("one", []byte("q"), 2000), cellAt("all", 3000)}},
-		// A range that ends at 0 would be one without end.
-		{"nothing is before zero", []*bigtablepb.Mutation{cellAt("one", 0)}, []*bigtablepb.Mutation{cellAt("one", 0)}},
+		{"newest first", []*bigtablepb.Mutation{cellAt("a", 1000), cellAt("a", 2000)},
+			change{columns: []column{{family: 1, qualifier: q, cells: []cell{{micros: 2000}, {micros: 1000}}}}}},
+		{"one version", []*bigtablepb.Mutation{cellAt("one", 2000), cellAt("one", 3000), cellAt("one", 1000), cellAt("a", 1000)},
+			change{columns: []column{{family: 1, qualifier: q, cells: []cell{{micros: 1000}}}, {family: 2, qualifier: q, floor: 3000, cells: []cell{{micros: 3000}}}}}},
+		{"a deletion is of what came before", []*bigtablepb.Mutation{cellAt("a", 1000), cellAt("a", 2000), deleteRange(2000, 0), cellAt("a", 3000)},
+			change{deletions: []deletion{{family: 1, qualifier: q, start: 2000}}, columns: []column{{family: 1, qualifier: q, cells: []cell{{micros: 3000}, {micros: 1000}}}}}},
+		{"family", []*bigtablepb.Mutation{cellAt("a", 1000), family, cellAt("a", 2000)},
+			change{deletions: []deletion{{family: 1, whole: true}}, columns: []column{{family: 1, qualifier: q, cells: []cell{{micros: 2000}}}}}},
+		{"row", []*bigtablepb.Mutation{cellAt("a", 1000), family, row, cellAt("a", 2000)},
+			change{clear: true, columns: []column{{family: 1, qualifier: q, cells: []cell{{micros: 2000}}}}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, trimVersions(table, test.in), protocmp.Transform()); diff != "" {
-				t.Errorf("trimVersions (-want +got):\n%s", diff)
+			got := compile(table, test.in)
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(change{}, deletion{}, column{}, cell{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("compile (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -11,18 +11,15 @@ import (
 
 	"cloud.google.com/go/bigtable/admin/apiv2/adminpb"
 	"cloud.google.com/go/bigtable/apiv2/bigtablepb"
+	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/grpc"
 )
 
 // Options says where a Server keeps its data and how it misbehaves.
 type Options struct {
-	// Dir is the folder of log and snapshot; it is made if missing. Required.
+	// Dir is the folder of the store; it is made if missing. Required.
 	Dir string
-	// CompactBytes is the size of the log from which it is compacted, if it is
-	// also larger than the last snapshot; zero means 64 MiB.
-	CompactBytes int64
-	// GCInterval is how often the log is compacted, and garbage collected, however
-	// small it is; zero means once an hour.
+	// GCInterval is how often garbage is collected; zero means once an hour.
 	GCInterval time.Duration
 
 	// Fault, if set, is asked before every request to the data and admin APIs;
@@ -44,36 +41,32 @@ type Stats struct {
 	// RowsWritten counts rows of acknowledged writes, CellsWritten their SetCell
 	// mutations; rewriting counts again.
 	RowsWritten, CellsWritten int64
-	// LogBytes and SnapshotBytes are sizes on disk.
-	LogBytes, SnapshotBytes int64
-	// Compactions that succeeded.
-	Compactions int64
-	// TornBytes were cut off the end of the log at the start: a write that the
-	// end of the process before interrupted, and that was never acknowledged.
-	TornBytes int64
-	// CompactError is why the last compaction failed; nil if it did not. The log
-	// then grows until one succeeds; nothing is lost.
-	CompactError error
+	// DiskBytes is the size of the store on disk.
+	DiskBytes int64
+	// Collections of garbage that succeeded, and CellsCollected by them.
+	Collections, CellsCollected int64
+	// CollectError is why the last collection failed; nil if it did not. Garbage
+	// then stays until one succeeds; nothing is lost.
+	CollectError error
 }
 
 // Server is a running stand-in.
 type Server struct {
-	opts Options
-	back *backend
-	grpc *grpc.Server
-	addr string
+	opts  Options
+	store *pebble.DB
+	grpc  *grpc.Server
+	addr  string
 
-	// mu orders changes: whoever holds it for writing may log and apply. Readers
-	// hold it too, because rows of bttest are not safe to read while they change.
-	mu      sync.RWMutex
-	tables  map[string]*adminpb.Table // by full name, with GC rules
-	journal *journal
-	failed  error // why no change is possible any more
+	// mu is held for reading by whoever writes rows, so that whoever reads a row
+	// to write it, or changes tables, can keep writers out by holding it alone.
+	mu        sync.RWMutex
+	tables    map[string]*table // by full name
+	nextTable uint32
 
-	calls   callCounter
-	rows    atomic.Int64
-	cells   atomic.Int64
-	compact compactor
+	calls callCounter
+	rows  atomic.Int64
+	cells atomic.Int64
+	gc    collector
 
 	stop      context.CancelFunc
 	running   sync.WaitGroup
@@ -91,27 +84,21 @@ func Start(addr string, opts Options) (*Server, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("bigtabled: Options.Dir is empty, want a folder")
 	}
-	if opts.CompactBytes == 0 {
-		opts.CompactBytes = 64 << 20
-	}
 	if opts.GCInterval == 0 {
 		opts.GCInterval = time.Hour
 	}
-	back, err := newBackend()
+	store, err := openStore(opts.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("bigtabled: start bttest: %w", err)
+		return nil, fmt.Errorf("bigtabled: open %s: %w", opts.Dir, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{opts: opts, back: back, tables: map[string]*adminpb.Table{}, stop: cancel}
-	s.compact.wake = make(chan struct{}, 1)
-	if s.journal, err = openJournal(opts.Dir, s.replay); err != nil {
-		s.shutDown()
-		return nil, fmt.Errorf("bigtabled: restore %s: %w", opts.Dir, err)
+	s := &Server{opts: opts, store: store, tables: map[string]*table{}, stop: cancel}
+	if err := s.loadTables(); err != nil {
+		return nil, fmt.Errorf("bigtabled: open %s: %w", opts.Dir, errors.Join(err, s.shutDown()))
 	}
 	lis, err := net.Listen("tcp", addr)
 	if err != nil {
-		s.shutDown()
-		return nil, fmt.Errorf("bigtabled: %w", err)
+		return nil, fmt.Errorf("bigtabled: %w", errors.Join(err, s.shutDown()))
 	}
 	s.addr = lis.Addr().String()
 	s.grpc = grpc.NewServer(
@@ -119,31 +106,28 @@ func Start(addr string, opts Options) (*Server, error) {
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
 		grpc.WaitForHandlers(true),
 	)
-	bigtablepb.RegisterBigtableServer(s.grpc, dataServer{back.data, s})
-	adminpb.RegisterBigtableTableAdminServer(s.grpc, adminServer{back.tables, s})
-	adminpb.RegisterBigtableInstanceAdminServer(s.grpc, back.instance)
-	s.compact.wakeIf(s.compactionDue())
+	bigtablepb.RegisterBigtableServer(s.grpc, dataServer{s: s})
+	adminpb.RegisterBigtableTableAdminServer(s.grpc, adminServer{s: s})
+	adminpb.RegisterBigtableInstanceAdminServer(s.grpc, instanceServer{})
 	s.running.Go(func() { s.grpc.Serve(lis) })
-	s.running.Go(func() { s.compactWhenDue(ctx) })
+	s.running.Go(func() { s.collectWhenDue(ctx) })
 	return s, nil
 }
 
 // Addr returns host:port, for BIGTABLE_EMULATOR_HOST or option.WithEndpoint.
 func (s *Server) Addr() string { return s.addr }
 
-// Stats may be called at any time.
+// Stats may be called until the server is closed.
 func (s *Server) Stats() Stats {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	st := Stats{
 		RowsWritten: s.rows.Load(), CellsWritten: s.cells.Load(),
-		LogBytes: s.journal.logBytes, SnapshotBytes: s.journal.snapshotBytes, TornBytes: s.journal.tornBytes,
+		DiskBytes: int64(s.store.Metrics().DiskSpaceUsage()),
 	}
-	st.Compactions, st.CompactError = s.compact.result()
+	st.Collections, st.CellsCollected, st.CollectError = s.gc.result()
 	return st
 }
 
-// Close stops serving, ends open requests, and syncs the log. Further calls
+// Close stops serving, ends open requests, and closes the store. Further calls
 // return what the first did.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
@@ -156,11 +140,5 @@ func (s *Server) Close() error {
 func (s *Server) shutDown() error {
 	s.stop()
 	s.running.Wait()
-	s.back.server.Close()
-	if s.journal == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.journal.close()
+	return s.store.Close()
 }

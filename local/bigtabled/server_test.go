@@ -30,13 +30,18 @@ const serveVar = "BIGTABLED_TEST_SERVE"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serveVar); dir != "" {
-		s, err := Start("127.0.0.1:0", Options{Dir: dir, CompactBytes: 200 << 10})
+		s, err := Start("127.0.0.1:0", Options{Dir: dir, GCInterval: 50 * time.Millisecond})
 		if err != nil {
 			fmt.Println("error:", err)
 			os.Exit(1)
 		}
 		fmt.Println(s.Addr())
-		select {}
+		for range time.Tick(50 * time.Millisecond) {
+			if err := s.store.Flush(); err != nil {
+				fmt.Println("error:", err)
+				os.Exit(1)
+			}
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -201,15 +206,13 @@ func TestWritesSurviveRestart(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	// Twice: once by the log, once by a snapshot.
+	// Twice: once from the log, once from tables.
 	for range 2 {
 		s = restart(t, s)
 		if diff := cmp.Diff(before, dump(t, open(t, s.Addr(), "profiles"))); diff != "" {
 			t.Fatalf("after a restart (-before +after):\n%s", diff)
 		}
-		if err := s.compactNow(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		collect(t, s)
 	}
 }
 
@@ -228,37 +231,38 @@ func TestStats(t *testing.T) {
 	if st.RowsWritten != 4 || st.CellsWritten != 5 {
 		t.Errorf("Stats() = %d rows, %d cells; want 4 and 5", st.RowsWritten, st.CellsWritten)
 	}
-	if st.LogBytes != size(t, s.opts.Dir) || st.SnapshotBytes != 0 {
-		t.Errorf("Stats() = log %d, snapshot %d bytes; want %d and 0", st.LogBytes, st.SnapshotBytes, size(t, s.opts.Dir))
+	if size := size(t, s.opts.Dir); st.DiskBytes == 0 || st.DiskBytes > size {
+		t.Errorf("Stats() = %d bytes on disk; want above 0 and not above the folder's %d", st.DiskBytes, size)
 	}
-	if err := s.compactNow(t.Context()); err != nil {
+	if err := table.Apply(t.Context(), "a", set("c", "n", now-91*24*3600_000, "old")); err != nil {
 		t.Fatal(err)
 	}
-	if st := s.Stats(); st.LogBytes != int64(len(fileMagic)) || st.LogBytes+st.SnapshotBytes != size(t, s.opts.Dir) {
-		t.Errorf("Stats() after compaction = log %d, snapshot %d bytes; want %d and %d together", st.LogBytes, st.SnapshotBytes, len(fileMagic), size(t, s.opts.Dir))
+	s.gc.ended(collect(t, s), nil)
+	if st := s.Stats(); st.Collections != 1 || st.CellsCollected != 1 || st.CollectError != nil {
+		t.Errorf("Stats() = %d cells in %d collections, error %v; want 1 and 1", st.CellsCollected, st.Collections, st.CollectError)
 	}
 }
 
-// size is the bytes of the files in a folder.
-func size(t *testing.T, dir string) int64 {
+// collect collects garbage and moves all that was written into tables, which it
+// compacts; it returns how many cells were condemned.
+func collect(t *testing.T, s *Server) int64 {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
+	cells, err := s.collect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var sum int64
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum += info.Size()
+	if err := s.store.Flush(); err != nil {
+		t.Fatal(err)
 	}
-	return sum
+	if err := s.store.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {
+		t.Fatal(err)
+	}
+	return cells
 }
 
 // TestKill writes from several clients until the server is killed, and then looks
-// for every acknowledged cell. Meanwhile the server compacts again and again.
+// for every acknowledged cell. Meanwhile the server writes tables and collects
+// garbage again and again.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	// acked holds per row the highest acknowledged number; a row's writes come
@@ -344,8 +348,8 @@ func TestKill(t *testing.T) {
 				t.Errorf("round %d: %s = %d, acknowledged was %d", round, key, got[key], n)
 			}
 		}
-		if _, err := os.Stat(filepath.Join(dir, logName(1))); round == 2 && err == nil {
-			t.Error("the first log is still there: nothing was compacted")
+		if files, err := filepath.Glob(filepath.Join(dir, "*.sst")); round == 2 && len(files) == 0 {
+			t.Errorf("no table was written: %v", err)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -445,9 +449,9 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	rmw := bigtable.NewReadModifyWrite()
-	rmw.Increment("c", "n", 1)
-	if _, err := table.ApplyReadModifyWrite(t.Context(), "k", rmw); status.Code(err) != codes.Unimplemented {
-		t.Errorf("ApplyReadModifyWrite = %v, want %v", err, codes.Unimplemented)
+	rmw.Increment("nofamily", "n", 1)
+	if _, err := table.ApplyReadModifyWrite(t.Context(), "k", rmw); status.Code(err) != codes.NotFound {
+		t.Errorf("ApplyReadModifyWrite of an unknown family = %v, want %v", err, codes.NotFound)
 	}
 	if got := dump(t, table); got != nil {
 		t.Errorf("refused writes left %q", got)
