@@ -523,12 +523,13 @@ func TestReadWhileColumnsAreAdded(t *testing.T) {
 	writer.Wait()
 }
 
-func BenchmarkApplyBulk(b *testing.B) {
+// benchTable serves a table of profiles and returns a client's view of it.
+func benchTable(b *testing.B) (*Server, *bigtable.Table) {
 	s, err := Start("127.0.0.1:0", Options{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
+	b.Cleanup(func() { s.Close() })
 	if err := s.EnsureTable(b.Context(), project, instance, schemas.Profiles()); err != nil {
 		b.Fatal(err)
 	}
@@ -540,26 +541,52 @@ func BenchmarkApplyBulk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close()
-	table := c.Open("profiles")
-	const rows = 1000
+	b.Cleanup(func() { c.Close() })
+	return s, c.Open("profiles")
+}
+
+const benchRows = 1000 // in a request
+
+// writeProfiles writes the nth request: one minute of 1,000 of 50,000 users.
+func writeProfiles(b *testing.B, table *bigtable.Table, n int) {
+	var keys []string
+	var muts []*bigtable.Mutation
+	at := now + int64(n)
+	for i := range benchRows {
+		m := set("c", "20000007#impression", at/60_000*60_000+int64(n/50)*60_000, "12345678")
+		for _, column := range []string{"device_type", "os", "browser", "country", "page_url", "last_seen"} {
+			m.Set("l", column, bigtable.Timestamp(at*1000), []byte("some value"))
+		}
+		m.Set("f", "first_seen", bigtable.Timestamp(schemas.FirstVersion(at)*1000), []byte("12345678"))
+		keys, muts = append(keys, schemas.ProfileKey(fmt.Sprintf("user%d", n%50*benchRows+i))), append(muts, m)
+	}
+	if errs, err := table.ApplyBulk(b.Context(), keys, muts); err != nil || errs != nil {
+		b.Fatal(errs, err)
+	}
+}
+
+func BenchmarkApplyBulk(b *testing.B) {
+	_, table := benchTable(b)
 	n := 0
 	for b.Loop() {
+		writeProfiles(b, table, n)
 		n++
-		var keys []string
-		var muts []*bigtable.Mutation
-		for i := range rows {
-			at := now + int64(n)
-			m := set("c", "20000007#impression", at/60_000*60_000, "12345678")
-			for _, column := range []string{"device_type", "os", "browser", "country", "page_url", "last_seen"} {
-				m.Set("l", column, bigtable.Timestamp(at*1000), []byte("some value"))
-			}
-			m.Set("f", "first_seen", bigtable.Timestamp(schemas.FirstVersion(at)*1000), []byte("12345678"))
-			keys, muts = append(keys, schemas.ProfileKey(fmt.Sprintf("user%d", n%50*rows+i))), append(muts, m)
-		}
-		if errs, err := table.ApplyBulk(b.Context(), keys, muts); err != nil || errs != nil {
-			b.Fatal(errs, err)
-		}
 	}
-	b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(benchRows*b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkReadRow reads profiles of ten minutes each, by the client.
+func BenchmarkReadRow(b *testing.B) {
+	_, table := benchTable(b)
+	for n := range 500 {
+		writeProfiles(b, table, n)
+	}
+	n := 0
+	for b.Loop() {
+		row, err := table.ReadRow(b.Context(), schemas.ProfileKey(fmt.Sprintf("user%d", n*7919%50_000)))
+		if err != nil || len(row["c"]) != 10 {
+			b.Fatalf("%v, %v; want 10 minutes", row, err)
+		}
+		n++
+	}
 }
