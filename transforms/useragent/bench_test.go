@@ -33,7 +33,8 @@ func BenchmarkUnseen(b *testing.B) {
 		b.Run(set.name+"/pixelbeam", func(b *testing.B) {
 			p := Default()
 			want := oracleClient(oracle(b), set.agents[0])
-			want.DeviceType = p.Parse(set.agents[0]).DeviceType
+			own := p.Parse(set.agents[0])
+			want.DeviceType, want.BotKind, want.BotName = own.DeviceType, own.BotKind, own.BotName
 			b.ReportAllocs()
 			var first Client
 			i := 0

@@ -3,6 +3,7 @@ package useragent
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,8 @@ var adjusted = map[string]string{
 	`Amazon CloudFront`:        "", // proxies that fetch for a person and hide the person's agent
 	`GoogleImageProxy`:         "",
 	`YahooMailProxy`:           "",
-	`mail\.ru`:                 `top\.mail\.ru`, // in agents of apps too
+	`Teoma`:                    `Teoma(?:[^B]|$)`, // TeomaBar is a toolbar
+	`mail\.ru`:                 `top\.mail\.ru`,   // in agents of apps too
 	`Goodreads`:                `compatible; Goodreads`,
 	`Blackboard`:               `Blackboard Safeassign`,
 	`Bluesky\/`:                `^Bluesky/`,
@@ -74,17 +76,54 @@ var adjusted = map[string]string{
 	// says that a program, not a person, asks.
 	`okhttp`: `^okhttp`,
 	`axios`:  `^axios`,
-	`httpx`:  `^python-httpx|^httpx`,
+	// In the address that other agents of Bing give.
+	`bingbot`:  `(?:^|[^/])bingbot`,
+	`Adidxbot`: `[Aa]didxbot`,
+	`httpx`:    `^python-httpx|^httpx`,
+}
+
+// rekinded are patterns of crawlers.tsv whose operators say more than the tags
+// of that list.
+var rekinded = map[string]string{
+	// https://developer.amazon.com/amazonbot
+	`Amazonbot`:      KindAI,
+	`AmazonBuyForMe`: KindAI,
+	// https://developers.google.com/crawling/docs/crawlers-fetchers/google-user-triggered-fetchers
+	`Google-Agent`:        KindAI,
+	`GoogleAgent-Mariner`: KindAI,
+	// https://developers.facebook.com/docs/sharing/webmasters/web-crawlers
+	`meta-externalfetcher\/`: KindAI,
+	`meta-webindexer`:        KindAI,
+	// https://manus.im
+	`Manus-User`: KindAI,
+	// https://nova.amazon.com/act
+	`Novaact\/`: KindAI,
+	// https://about.you.com/youbot
+	`YouBot`: KindAI,
+	// https://webz.io/bot.html
+	`omgili`: KindAI,
+	`webzio`: KindAI,
+	// https://docs.diffbot.com
+	`Diffbot\/`: KindAI,
+	// https://ds.rois.ac.jp/center8/crawler
+	`Cotoyogi`: KindAI,
+	// https://www.bing.com/webmasters/help/which-crawlers-does-bing-use-8c184ec0
+	`Adidxbot`: KindAdvertising,
 }
 
 // loadCrawlers returns the rules that find automatic clients and the kind of
-// each.
+// each, in the order in which they decide: the clients that lists name; tools,
+// which named ones are built with; words that any client may use.
 func loadCrawlers() (rules []*rule, kinds []string, err error) {
+	var named, tools, words crawlers
 	for _, file := range []string{crawlersTSV, declaredTSV} {
 		for line := range strings.Lines(file) {
 			kind, expr, ok := tableLine(line)
 			if !ok {
 				continue
+			}
+			if own, ok := rekinded[expr]; ok {
+				kind = own
 			}
 			if replacement, ok := adjusted[expr]; ok {
 				if replacement == "" {
@@ -96,10 +135,26 @@ func loadCrawlers() (rules []*rule, kinds []string, err error) {
 			if err != nil {
 				return nil, nil, fmt.Errorf("useragent: crawler %s: %w", expr, err)
 			}
-			rules, kinds = append(rules, r), append(kinds, kind)
+			switch kind {
+			case "word":
+				words.add(r, KindOther)
+			case KindTool:
+				tools.add(r, kind)
+			default:
+				named.add(r, kind)
+			}
 		}
 	}
-	return rules, kinds, nil
+	return slices.Concat(named.rules, tools.rules, words.rules), slices.Concat(named.kinds, tools.kinds, words.kinds), nil
+}
+
+type crawlers struct {
+	rules []*rule
+	kinds []string
+}
+
+func (c *crawlers) add(r *rule, kind string) {
+	c.rules, c.kinds = append(c.rules, r), append(c.kinds, kind)
 }
 
 // tableLine reads a line of a data table: a label, an expression, a source.
@@ -113,41 +168,59 @@ func tableLine(line string) (label, expr string, ok bool) {
 	return label, expr, ok
 }
 
-// Bot reports whether an agent declares an automatic client, and of which
-// kind. It is true exactly where Parse gives the device type "bot".
-func (p *Parser) Bot(ua string) (kind string, ok bool) {
-	if ua == "" {
-		return "", false
-	}
-	w := p.pool.Get().(*workspace)
-	defer p.pool.Put(w)
-	ascii := isASCII(ua)
-	p.filter.scan(ua, ascii, w.scratch)
-	return p.bot(ua, ascii, p.first(listSystems, ua, ascii, w)[0], p.first(listDevices, ua, ascii, w)[0], w)
-}
-
-// bot needs the workspace of a scan of ua and the families of uap-core.
-func (p *Parser) bot(ua string, ascii bool, os, family string, w *workspace) (kind string, ok bool) {
-	if n := p.label(listCrawlers, ua, ascii, w); n >= 0 {
-		return p.kinds[n], true
+// bot returns kind and name of an automatic client; kind is empty for any
+// other. It needs the workspace of a scan of ua and the families of uap-core.
+func (p *Parser) bot(ua string, ascii bool, browser, os, family string, w *workspace) (kind, name string) {
+	if n, at := p.label(listCrawlers, ua, ascii, w); n >= 0 {
+		if name = botName(ua, at[0], at[1]); name == "" {
+			name = browser
+		}
+		return p.kinds[n], name
 	}
 	// uap-core's last Spider rule goes by fragments of words: "silk" is in the
 	// name of Amazon's browser, "zeal" in New Zealand. So it does not decide on
 	// an agent that is otherwise that of a browser on a known system.
 	asBrowser := os != "" && (strings.HasPrefix(ua, "Mozilla/") || strings.HasPrefix(ua, "Opera/"))
 	if family == "Spider" && !asBrowser {
-		return KindOther, true
+		return KindOther, browser
 	}
-	return "", false
+	return "", ""
 }
 
-// label returns the position in its list of the first rule that matches, -1
-// if none does.
-func (p *Parser) label(list int, ua string, ascii bool, w *workspace) int {
+// botName widens a match to whole words and leaves out what is around them. It
+// is empty if the match lies in the address of a description.
+func botName(ua string, start, end int) string {
+	word := func(i int) bool { return wordChar(ua[i]) || ua[i] == '-' || ua[i] == '.' || ua[i] == '!' }
+	for start < end && !word(start) {
+		start++
+	}
+	for end > start && !word(end-1) {
+		end--
+	}
+	for start > 0 && word(start-1) {
+		start--
+	}
+	for end < len(ua) && word(end) {
+		end++
+	}
+	address := start
+	for address > 0 && (word(address-1) || ua[address-1] == '/' || ua[address-1] == ':') {
+		address--
+	}
+	if strings.HasPrefix(ua[address:], "http:") || strings.HasPrefix(ua[address:], "https:") {
+		return ""
+	}
+	name, _, _ := strings.Cut(ua[start:end], "/")
+	return name
+}
+
+// label returns the position in its list of the first rule that matches, and
+// the captures of the match, valid until the next one; -1 if none does.
+func (p *Parser) label(list int, ua string, ascii bool, w *workspace) (n int, captures []int) {
 	for n := p.candidate(p.bounds[list], list, w); n >= 0; n = p.candidate(n+1, list, w) {
-		if p.rules[n].match(ua, ascii, &w.machine) != nil {
-			return n - p.bounds[list]
+		if captures := p.rules[n].match(ua, ascii, &w.machine); captures != nil {
+			return n - p.bounds[list], captures
 		}
 	}
-	return -1
+	return -1, nil
 }

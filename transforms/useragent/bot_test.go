@@ -1,45 +1,57 @@
 package useragent
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func TestBotKinds(t *testing.T) {
-	for _, tt := range []struct{ ua, kind string }{
-		{"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", KindSearch},
-		{"Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", KindSearch},
-		{"Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", KindSearch},
-		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)", KindAI},
-		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; ClaudeBot/1.0; +claudebot@anthropic.com)", KindAI},
-		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; ChatGPT-User/1.0; +https://openai.com/bot", KindAI},
-		{"Mozilla/5.0 (compatible; PerplexityBot/1.0; +https://perplexity.ai/perplexitybot)", KindAI},
-		{"Mozilla/5.0 (compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", KindMonitoring},
-		{"GoogleHC/1.0", KindMonitoring},
-		{"kube-probe/1.31", KindMonitoring},
-		{"AdsBot-Google (+http://www.google.com/adsbot.html)", KindAdvertising},
-		{"curl/8.5.0", KindTool},
-		{"Wget/1.21.4", KindTool},
-		{"python-requests/2.32.3", KindTool},
-		{"Python/3.12 aiohttp/3.9.5", KindTool},
-		{"Go-http-client/2.0", KindTool},
-		{"okhttp/4.12.0", KindTool},
-		{"axios/1.7.2", KindTool},
-		{"Java/17.0.9", KindTool},
-		{"Apache-HttpClient/4.5.14 (Java/17.0.9)", KindTool},
-		{"PostmanRuntime/7.39.0", KindTool},
-		{"Dart/3.4 (dart:io)", KindTool},
-		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36", KindTool},
-		{"Mozilla/5.0 (compatible; SomethingNew-Bot/0.1)", KindOther},
-		{"acme-crawler 1.0", KindOther},
-		{"fetcher of ours (+https://example.com/about)", KindOther},
+	for _, tt := range []struct{ ua, kind, name string }{
+		{"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", KindSearch, "Googlebot"},
+		{"Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", KindSearch, "Googlebot"},
+		{"Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)", KindSearch, "bingbot"},
+		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)", KindAI, "GPTBot"},
+		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; ClaudeBot/1.0; +claudebot@anthropic.com)", KindAI, "ClaudeBot"},
+		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; ChatGPT-User/1.0; +https://openai.com/bot", KindAI, "ChatGPT-User"},
+		{"Mozilla/5.0 (compatible; PerplexityBot/1.0; +https://perplexity.ai/perplexitybot)", KindAI, "PerplexityBot"},
+		{"Mozilla/5.0 (compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", KindMonitoring, "UptimeRobot"},
+		{"GoogleHC/1.0", KindMonitoring, "GoogleHC"},
+		{"kube-probe/1.31", KindMonitoring, "kube-probe"},
+		{"AdsBot-Google (+http://www.google.com/adsbot.html)", KindAdvertising, "AdsBot-Google"},
+		{"curl/8.5.0", KindTool, "curl"},
+		{"Wget/1.21.4", KindTool, "Wget"},
+		{"python-requests/2.32.3", KindTool, "python-requests"},
+		{"Python/3.12 aiohttp/3.9.5", KindTool, "aiohttp"},
+		{"Go-http-client/2.0", KindTool, "Go-http-client"},
+		{"okhttp/4.12.0", KindTool, "okhttp"},
+		{"axios/1.7.2", KindTool, "axios"},
+		{"Java/17.0.9", KindTool, "Java"},
+		{"Apache-HttpClient/4.5.14 (Java/17.0.9)", KindTool, "Apache-HttpClient"},
+		{"PostmanRuntime/7.39.0", KindTool, "PostmanRuntime"},
+		{"Dart/3.4 (dart:io)", KindTool, "Dart"},
+		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36", KindTool, "HeadlessChrome"},
+		{"Mozilla/5.0 (compatible; SomethingNew-Bot/0.1)", KindOther, "SomethingNew-Bot"},
+		{"acme-crawler 1.0", KindOther, "acme-crawler"},
+		{"a thing of ours (+https://example.com/about)", KindOther, ""},
+		{"Mozilla/5.0 (compatible; Amazonbot/0.1; +https://developer.amazon.com/support/amazonbot)", KindAI, "Amazonbot"},
+		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; Google-Agent; +https://developers.google.com/crawling/docs/crawlers-fetchers/google-agent) Chrome/142.0.0.0 Safari/537.36", KindAI, "Google-Agent"},
+		{"meta-externalfetcher/1.1 (+https://developers.facebook.com/docs/sharing/webmasters/crawler)", KindAI, "meta-externalfetcher"},
+		{"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; MistralAI-User/1.0; +https://docs.mistral.ai/robots)", KindAI, "MistralAI-User"},
+		{"Claude-User (claude-code/2.0.1; +https://support.anthropic.com/)", KindAI, "Claude-User"},
+		{"Mozilla/5.0 (compatible; adidxbot/2.0; +http://www.bing.com/bingbot.htm)", KindAdvertising, "adidxbot"},
+		{"NewRelicPinger/1.0 (1234)", KindMonitoring, "NewRelicPinger"},
+		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/126.0.0.0 Safari/537.36 DatadogSynthetics", KindMonitoring, "DatadogSynthetics"},
+		{"FAST Enterprise Crawler 6 used by Example", KindSearch, "FAST Enterprise Crawler"},
 	} {
-		if kind, ok := Default().Bot(tt.ua); !ok || kind != tt.kind {
-			t.Errorf("Bot(%q) = %q, %t, want %q", tt.ua, kind, ok, tt.kind)
+		got := Default().Parse(tt.ua)
+		if got.BotKind != tt.kind || got.BotName != tt.name {
+			t.Errorf("%q is %q of kind %q, want %q, %q", tt.ua, got.BotName, got.BotKind, tt.name, tt.kind)
 		}
-		if got := Default().Parse(tt.ua).DeviceType; got != DeviceBot {
-			t.Errorf("device type of %q is %s, want bot", tt.ua, got)
+		if got.DeviceType != DeviceBot {
+			t.Errorf("device type of %q is %s, want bot", tt.ua, got.DeviceType)
 		}
 	}
 }
@@ -50,7 +62,7 @@ func TestBotKnowsListedCrawlers(t *testing.T) {
 	agents := unzipLines(t, crawlersGzip)
 	missed := 0
 	for _, ua := range agents {
-		if _, ok := Default().Bot(ua); !ok {
+		if Default().Parse(ua).BotKind == "" {
 			missed++
 			t.Logf("not a bot: %s", ua)
 		}
@@ -64,19 +76,27 @@ func TestBotKnowsListedCrawlers(t *testing.T) {
 // that does not say a word for it.
 func TestBotOnBrowsers(t *testing.T) {
 	browser := regexp.MustCompile(`^(?:Mozilla|Opera)/`)
-	named := regexp.MustCompile(`(?i)bot|crawl|spider|https?:|slurp|java|perl|curl|python|validator|archiver|fetch|index|monitor|search|check|preview|@|Teoma|Indy Library|WebCapture|Netcraft|Synapse|WinHttp|HTTrack`)
-	for _, ua := range unzipLines(t, agentsGzip) {
-		if !browser.MatchString(ua) || named.MatchString(ua) {
+	named := regexp.MustCompile(`(?i)bot|crawl|spider|https?:|slurp|java|perl|curl|python|validator|archiver|fetch|index|monitor|search|check|preview|@|Teoma|Indy Library|WebCapture|Netcraft|Synapse|WinHttp|HTTrack|Gomez|ZyBorg|OpenVAS|PTST|Headless|PhantomJS|Pingdom|StatusCake|Scraper|Datanyze|WebThumb|Catchpoint`)
+	agents := unzipLines(t, agentsGzip)
+	for _, test := range uapCoreTests(t) {
+		agents = append(agents, test.agent)
+	}
+	slices.Sort(agents)
+	checked := 0
+	for _, ua := range slices.Compact(agents) {
+		if !browser.MatchString(ua) {
 			continue
 		}
-		if kind, ok := Default().Bot(ua); ok {
-			t.Errorf("%q is taken for a bot, kind %s", ua, kind)
+		checked++
+		if c := Default().Parse(ua); c.BotKind != "" && !named.MatchString(ua) {
+			t.Errorf("%q is taken for the bot %s, kind %s", ua, c.BotName, c.BotKind)
 		}
 	}
+	t.Logf("%d agents", checked)
 }
 
 func TestAdjustedPatternsExist(t *testing.T) {
-	for expr := range adjusted {
+	for _, expr := range slices.Concat(slices.Collect(maps.Keys(adjusted)), slices.Collect(maps.Keys(rekinded))) {
 		if !strings.Contains(crawlersTSV, "\t"+expr+"\n") {
 			t.Errorf("adjusted pattern %s is not in crawlers.tsv", expr)
 		}

@@ -202,7 +202,7 @@ func (c *Cache) miss(hash uint64, ua []byte) *Client {
 func entrySize(e *cacheEntry) int {
 	c := &e.client
 	return int(unsafe.Sizeof(*e)) + len(e.agent) +
-		len(c.Browser) + len(c.BrowserVersion) + len(c.OS) + len(c.OSVersion) + len(c.DeviceBrand) + len(c.DeviceModel)
+		len(c.Browser) + len(c.BrowserVersion) + len(c.OS) + len(c.OSVersion) + len(c.DeviceBrand) + len(c.DeviceModel) + len(c.BotName)
 }
 
 // insert needs the lock.

@@ -20,6 +20,12 @@ type Client struct {
 	DeviceBrand string
 	// DeviceModel is uap-core's device model, such as "SM-G960F".
 	DeviceModel string
+	// BotKind is one of the Kind constants where DeviceType is "bot".
+	BotKind string
+	// BotName is the word in the agent that declares an automatic client, such
+	// as "GPTBot", else, where only an address or uap-core's device family
+	// tells, Browser; it may be empty.
+	BotName string
 }
 
 // Values of Client.DeviceType. The package comment gives the rules.

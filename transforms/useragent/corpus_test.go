@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,10 @@ var (
 	agentsGzip []byte
 	//go:embed testdata/crawlers.txt.gz
 	crawlersGzip []byte
+	//go:embed testdata/people.tsv.gz
+	peopleGzip []byte
+	//go:embed testdata/uapcore.tsv.gz
+	uapCoreGzip []byte
 	//go:embed testdata/ordinary.tsv
 	ordinaryTSV string
 )
@@ -52,11 +57,56 @@ func ordinary(tb testing.TB) (agents, types []string) {
 	return agents, types
 }
 
-// corpus is every real agent that the package has.
+// people are agents from traffic of people, each with its kind of device.
+func people(tb testing.TB) (agents, types []string) {
+	tb.Helper()
+	for _, line := range unzipLines(tb, peopleGzip) {
+		deviceType, agent, ok := strings.Cut(line, "\t")
+		if !ok {
+			tb.Fatalf("no tab in %q", line)
+		}
+		agents, types = append(agents, agent), append(types, deviceType)
+	}
+	return agents, types
+}
+
+// A uapCoreTest is a test of uap-core: what its authors want of an agent.
+type uapCoreTest struct {
+	list   int // of Parser.rules
+	values [4]string
+	agent  string
+}
+
+func uapCoreTests(tb testing.TB) []uapCoreTest {
+	tb.Helper()
+	lists := map[string]int{"browser": listBrowsers, "os": listSystems, "device": listDevices}
+	var tests []uapCoreTest
+	for _, line := range unzipLines(tb, uapCoreGzip) {
+		fields := strings.SplitN(line, "\t", 6)
+		if len(fields) != 6 {
+			tb.Fatalf("want 6 fields: %q", line)
+		}
+		list, ok := lists[fields[0]]
+		if !ok {
+			tb.Fatalf("unknown part: %q", line)
+		}
+		tests = append(tests, uapCoreTest{list, [4]string(fields[1:5]), fields[5]})
+	}
+	return tests
+}
+
+// corpus is every real agent that the package has, once.
 func corpus(tb testing.TB) []string {
 	agents, _ := ordinary(tb)
 	agents = append(agents, unzipLines(tb, agentsGzip)...)
-	return append(agents, unzipLines(tb, crawlersGzip)...)
+	agents = append(agents, unzipLines(tb, crawlersGzip)...)
+	more, _ := people(tb)
+	agents = append(agents, more...)
+	for _, test := range uapCoreTests(tb) {
+		agents = append(agents, test.agent)
+	}
+	slices.Sort(agents)
+	return slices.Compact(agents)
 }
 
 var trees = sync.OnceValue(func() []*syntax.Regexp {

@@ -26,12 +26,10 @@ func loadDeviceTypes() (rules []*rule, types []string, err error) {
 	return rules, types, nil
 }
 
-// deviceType needs the workspace of a scan of ua and what uap-core says.
+// deviceType tells the type of what is no automatic client. It needs the
+// workspace of a scan of ua and what uap-core says.
 func (p *Parser) deviceType(ua string, ascii bool, os, family, brand string, w *workspace) string {
-	if _, ok := p.bot(ua, ascii, os, family, w); ok {
-		return DeviceBot
-	}
-	if n := p.label(listDeviceTypes, ua, ascii, w); n >= 0 {
+	if n, _ := p.label(listDeviceTypes, ua, ascii, w); n >= 0 {
 		return p.types[n]
 	}
 	switch {

@@ -43,7 +43,7 @@
 //  7. The words X11 or Macintosh: desktop.
 //  8. Anything else: unknown.
 //
-// [Parser.Bot] gives the kind of an automatic client.
+// Client.BotKind and Client.BotName tell automatic clients apart.
 //
 // # Use in a pipeline
 //

@@ -1,6 +1,7 @@
 package useragent
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -37,31 +38,36 @@ func linear(p *Parser, ua string) Client {
 		}
 	}
 	browser, system, device := found[0], found[1], found[2]
-	return Client{
+	c := Client{
 		Browser:        browser[0],
 		BrowserVersion: joinVersion(browser[1:]),
 		OS:             system[0],
 		OSVersion:      joinVersion(system[1:]),
-		DeviceType:     linearDeviceType(p, ua, system[0], device),
 		DeviceBrand:    device[1],
 		DeviceModel:    device[2],
 	}
+	named := strings.HasPrefix(ua, "Mozilla/") || strings.HasPrefix(ua, "Opera/")
+	if i, at := linearLabel(p, listCrawlers, ua); i >= 0 {
+		c.DeviceType, c.BotKind, c.BotName = DeviceBot, p.kinds[i], cmp.Or(botName(ua, at[0], at[1]), c.Browser)
+	} else if device[0] == "Spider" && !(named && c.OS != "") {
+		c.DeviceType, c.BotKind, c.BotName = DeviceBot, KindOther, c.Browser
+	} else {
+		c.DeviceType = linearDeviceType(p, ua, system[0], device)
+	}
+	return c
+}
+
+func linearLabel(p *Parser, list int, ua string) (n int, at []int) {
+	for i, r := range p.rules[p.bounds[list]:p.bounds[list+1]] {
+		if at := r.regexp().FindStringIndex(ua); at != nil {
+			return i, at
+		}
+	}
+	return -1, nil
 }
 
 func linearDeviceType(p *Parser, ua, os string, device [4]string) string {
-	label := func(list int) int {
-		for i, r := range p.rules[p.bounds[list]:p.bounds[list+1]] {
-			if r.regexp().MatchString(ua) {
-				return i
-			}
-		}
-		return -1
-	}
-	browser := strings.HasPrefix(ua, "Mozilla/") || strings.HasPrefix(ua, "Opera/")
-	if label(listCrawlers) >= 0 || device[0] == "Spider" && !(browser && os != "") {
-		return DeviceBot
-	}
-	if i := label(listDeviceTypes); i >= 0 {
+	if i, _ := linearLabel(p, listDeviceTypes, ua); i >= 0 {
 		return p.types[i]
 	}
 	switch {
@@ -100,9 +106,6 @@ func FuzzParse(f *testing.F) {
 			if got := p.Parse(ua); got != want {
 				t.Fatalf("Parse(%q)\n got %+v\nwant %+v", ua, got, want)
 			}
-		}
-		if _, bot := p.Bot(ua); bot != (want.DeviceType == DeviceBot) {
-			t.Fatalf("Bot(%q) = %t, but the device type is %s", ua, bot, want.DeviceType)
 		}
 	})
 }

@@ -97,18 +97,20 @@ func (p *Parser) Parse(ua string) Client {
 	browser := p.first(listBrowsers, ua, ascii, w)
 	system := p.first(listSystems, ua, ascii, w)
 	device := p.first(listDevices, ua, ascii, w)
-	for i, v := range device {
-		device[i] = strings.TrimSpace(v)
-	}
-	return Client{
+	c := Client{
 		Browser:        browser[0],
 		BrowserVersion: joinVersion(browser[1:]),
 		OS:             system[0],
 		OSVersion:      joinVersion(system[1:]),
-		DeviceType:     p.deviceType(ua, ascii, system[0], device[0], device[1], w),
 		DeviceBrand:    device[1],
 		DeviceModel:    device[2],
 	}
+	if c.BotKind, c.BotName = p.bot(ua, ascii, browser[0], system[0], device[0], w); c.BotKind != "" {
+		c.DeviceType = DeviceBot
+	} else {
+		c.DeviceType = p.deviceType(ua, ascii, system[0], device[0], device[1], w)
+	}
+	return c
 }
 
 // first returns the values of the first rule of a list that matches and gives
@@ -122,9 +124,9 @@ func (p *Parser) first(list int, ua string, ascii bool, w *workspace) (values [4
 		}
 		for i := range values {
 			values[i] = r.values[i].expand(ua, captures)
-		}
-		if list == listDevices {
-			values[0] = strings.TrimSpace(values[0])
+			if list == listDevices {
+				values[i] = strings.TrimSpace(values[i])
+			}
 		}
 		if values[0] != "" {
 			break

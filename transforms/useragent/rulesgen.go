@@ -1,15 +1,19 @@
 //go:build ignore
 
-// Rulesgen refreshes the rule data of package useragent from package
-// registries. It needs pip and npm on the path; building pixelbeam does not.
+// Rulesgen refreshes the data of others in package useragent from package
+// registries. It needs pip, npm and cargo on the path; building pixelbeam does
+// not.
 //
 //	go run rulesgen.go
 //
 // It writes
 //
 //	data/regexes.yaml        uap-core's rules, from the PyPI package ua-parser-builtins
-//	data/crawlers.tsv        crawler patterns, from the npm package crawler-user-agents
+//	data/crawlers.tsv        crawler patterns, from the PyPI package crawler-user-agents
 //	testdata/crawlers.txt.gz the agents that package lists as examples
+//	testdata/people.tsv.gz   agents of people, each with its kind of device, from the
+//	                         npm package user-agents and the PyPI package fake-useragent
+//	testdata/uapcore.tsv.gz  uap-core's tests, from the crate ua-parser
 //
 // The PyPI package is the one registry copy of uap-core that is released
 // monthly. It holds the rules as Python constructor calls, one a line, which
@@ -25,19 +29,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 const (
 	rulesPackage    = "ua-parser-builtins"
 	rulesVersion    = "202610"
 	crawlersPackage = "crawler-user-agents"
-	crawlersVersion = "1.60.0"
+	crawlersVersion = "1.67.0"
+	npmPackage      = "user-agents"
+	npmVersion      = "2.1.198"
+	fakePackage     = "fake-useragent"
+	fakeVersion     = "2.2.0"
+	testsCrate      = "ua-parser"
+	testsVersion    = "0.2.2"
 )
 
 func main() {
@@ -54,28 +67,52 @@ func run() error {
 	}
 	defer os.RemoveAll(dir)
 
-	if err := command(dir, "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", rulesPackage+"=="+rulesVersion); err != nil {
-		return err
-	}
-	wheel, err := only(dir, "*.whl")
+	wheel, err := download(dir, rulesPackage, rulesVersion)
 	if err != nil {
 		return err
 	}
 	if err := writeRules(wheel, "data/regexes.yaml"); err != nil {
 		return fmt.Errorf("%s: %w", rulesPackage, err)
 	}
+	if wheel, err = download(dir, crawlersPackage, crawlersVersion); err != nil {
+		return err
+	}
+	if err := writeCrawlers(wheel); err != nil {
+		return fmt.Errorf("%s: %w", crawlersPackage, err)
+	}
 
-	if err := command(dir, "npm", "pack", "--silent", crawlersPackage+"@"+crawlersVersion); err != nil {
+	if wheel, err = download(dir, fakePackage, fakeVersion); err != nil {
+		return err
+	}
+	if err := command(dir, "npm", "pack", "--silent", npmPackage+"@"+npmVersion); err != nil {
 		return err
 	}
 	archive, err := only(dir, "*.tgz")
 	if err != nil {
 		return err
 	}
-	if err := writeCrawlers(archive); err != nil {
-		return fmt.Errorf("%s: %w", crawlersPackage, err)
+	if err := writePeople(archive, wheel); err != nil {
+		return fmt.Errorf("%s, %s: %w", npmPackage, fakePackage, err)
 	}
-	return nil
+
+	manifest := fmt.Sprintf("[package]\nname = \"none\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"none.rs\"\n[dependencies]\n%s = \"=%s\"\n", testsCrate, testsVersion)
+	for name, text := range map[string]string{"Cargo.toml": manifest, "none.rs": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := command(dir, "cargo", "vendor", "--quiet"); err != nil {
+		return err
+	}
+	return writeTests(filepath.Join(dir, "vendor", testsCrate, "uap-core"))
+}
+
+// download fetches a wheel from PyPI.
+func download(dir, name, version string) (wheel string, err error) {
+	if err := command(dir, "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", name+"=="+version); err != nil {
+		return "", err
+	}
+	return only(dir, strings.ReplaceAll(name, "-", "_")+"-*.whl")
 }
 
 func command(dir, name string, args ...string) error {
@@ -106,16 +143,11 @@ var sections = []section{
 }
 
 func writeRules(wheel, out string) error {
-	z, err := zip.OpenReader(wheel)
+	source, err := inZip(wheel, "ua_parser_builtins/matchers.py")
 	if err != nil {
 		return err
 	}
-	defer z.Close()
-	source, err := readAll(z.Open("ua_parser_builtins/matchers.py"))
-	if err != nil {
-		return err
-	}
-	revision, err := readAll(z.Open("REVISION"))
+	revision, err := inZip(wheel, "REVISION")
 	if err != nil {
 		return err
 	}
@@ -197,32 +229,17 @@ var kinds = []struct{ tag, kind string }{
 	{"browser-automation", "tool"},
 }
 
-func writeCrawlers(archive string) error {
-	f, err := os.Open(archive)
+func writeCrawlers(wheel string) error {
+	data, err := inZip(wheel, "crawleruseragents/crawler-user-agents.json")
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	gz, err := gzip.NewReader(bufio.NewReader(f))
-	if err != nil {
-		return err
-	}
-	tr := tar.NewReader(gz)
-	for {
-		h, err := tr.Next()
-		if err != nil {
-			return err
-		}
-		if h.Name == "package/crawler-user-agents.json" {
-			break
-		}
 	}
 	var list []struct {
 		Pattern   string
 		Tags      []string
 		Instances []string
 	}
-	if err := json.NewDecoder(tr).Decode(&list); err != nil {
+	if err := json.Unmarshal(data, &list); err != nil {
 		return err
 	}
 
@@ -247,8 +264,90 @@ func writeCrawlers(archive string) error {
 	if err := os.WriteFile("data/crawlers.tsv", patterns.Bytes(), 0o644); err != nil {
 		return err
 	}
-	slices.Sort(agents)
-	return writeGzip("testdata/crawlers.txt.gz", strings.Join(slices.Compact(agents), "\n")+"\n")
+	return writeLines("testdata/crawlers.txt.gz", agents)
+}
+
+// writePeople writes agents that both packages took from real traffic, one a
+// line after its kind of device.
+func writePeople(npmArchive, fakeWheel string) error {
+	data, err := inTar(npmArchive, "package/dist/user-agents.json")
+	if err != nil {
+		return err
+	}
+	var list []struct{ UserAgent, DeviceCategory string }
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	var lines []string
+	for _, a := range list {
+		lines = append(lines, a.DeviceCategory+"\t"+a.UserAgent)
+	}
+	if data, err = inZip(fakeWheel, "fake_useragent/data/browsers.jsonl"); err != nil {
+		return err
+	}
+	for line := range bytes.Lines(data) {
+		var a struct{ UserAgent, Type string }
+		if err := json.Unmarshal(line, &a); err != nil {
+			return err
+		}
+		lines = append(lines, a.Type+"\t"+a.UserAgent)
+	}
+	return writeLines("testdata/people.tsv.gz", lines)
+}
+
+// testFiles are uap-core's tests and test resources: of what they are a test,
+// and the file.
+var testFiles = []struct{ part, name string }{
+	{"browser", "tests/test_ua.yaml"},
+	{"os", "tests/test_os.yaml"},
+	{"device", "tests/test_device.yaml"},
+	{"browser", "test_resources/firefox_user_agent_strings.yaml"},
+	{"browser", "test_resources/opera_mini_user_agent_strings.yaml"},
+	{"browser", "test_resources/pgts_browser_list.yaml"},
+	{"browser", "test_resources/podcasting_user_agent_strings.yaml"},
+	{"os", "test_resources/additional_os_tests.yaml"},
+}
+
+// writeTests writes, one test a line: browser, os or device; what the answer
+// is, as family and version parts or family, brand and model; the agent.
+func writeTests(dir string) error {
+	var lines []string
+	for _, f := range testFiles {
+		data, err := os.ReadFile(filepath.Join(dir, f.name))
+		if err != nil {
+			return err
+		}
+		var file struct {
+			Tests []struct {
+				Agent  string `yaml:"user_agent_string"`
+				Family string
+				Major  string
+				Minor  string
+				Patch  string
+				Brand  string
+				Model  string
+			} `yaml:"test_cases"`
+		}
+		if err := yaml.Unmarshal(data, &file); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		for _, t := range file.Tests {
+			answer := []string{f.part, t.Family, t.Major, t.Minor, t.Patch}
+			if f.part == "device" {
+				answer = []string{f.part, t.Family, t.Brand, t.Model, ""}
+			}
+			if !strings.ContainsAny(t.Agent, "\r\n") {
+				lines = append(lines, strings.Join(answer, "\t")+"\t"+t.Agent)
+			}
+		}
+	}
+	return writeLines("testdata/uapcore.tsv.gz", lines)
+}
+
+// writeLines writes the distinct lines in order.
+func writeLines(name string, lines []string) error {
+	slices.Sort(lines)
+	return writeGzip(name, strings.Join(slices.Compact(lines), "\n")+"\n")
 }
 
 func writeGzip(name, text string) error {
@@ -266,10 +365,32 @@ func writeGzip(name, text string) error {
 	return os.WriteFile(name, b.Bytes(), 0o644)
 }
 
-func readAll(r io.ReadCloser, err error) ([]byte, error) {
+func inZip(archive, name string) ([]byte, error) {
+	z, err := zip.OpenReader(archive)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return io.ReadAll(r)
+	defer z.Close()
+	return fs.ReadFile(z, name)
+}
+
+func inTar(archive, name string) ([]byte, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	gz, err := gzip.NewReader(bufio.NewReader(f))
+	if err != nil {
+		return nil, err
+	}
+	for tr := tar.NewReader(gz); ; {
+		h, err := tr.Next()
+		if err != nil {
+			return nil, err
+		}
+		if h.Name == name {
+			return io.ReadAll(tr)
+		}
+	}
 }
