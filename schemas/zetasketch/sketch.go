@@ -216,7 +216,7 @@ func (s *Sketch) settle() {
 	if s.sorted == len(s.values) {
 		return
 	}
-	slices.Sort(s.values)
+	sortValues(s.values, int(max(s.prec.sp, s.prec.p+rhoBits))+1)
 	n := 0
 	for _, v := range s.values {
 		if n > 0 && s.prec.same(s.values[n-1], v) {

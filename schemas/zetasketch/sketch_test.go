@@ -235,6 +235,24 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
+func TestSortValues(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []int{0, 1, radixMin - 1, radixMin, 2047, 2048, 9000} {
+		for _, width := range []int{16, 22, 31} {
+			values := make([]uint32, n)
+			for i := range values {
+				values[i] = random.Uint32N(1 << width)
+			}
+			want := slices.Clone(values)
+			slices.Sort(want)
+			sortValues(values, width)
+			if !slices.Equal(values, want) {
+				t.Errorf("%d values of %d bits are not sorted", n, width)
+			}
+		}
+	}
+}
+
 func TestUnmarshalRefuses(t *testing.T) {
 	good := marshal(t, users(0, 3))
 	dense := marshal(t, users(0, 40000))
