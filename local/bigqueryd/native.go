@@ -81,7 +81,7 @@ func (d *database) attach(path string) error {
 	if err := c.exec(context.Background(), "ATTACH "+googlesql.Text(path)+" AS "+googlesql.Name(catalogName)); err != nil {
 		return fmt.Errorf("bigqueryd: open %s: %w", path, err)
 	}
-	return nil
+	return registerSketches(c)
 }
 
 func (d *database) connect() (*connection, error) {

@@ -470,13 +470,17 @@ func (p *parser) word(t token) (Value, error) {
 	return Value{Name(t.text), Unknown}, nil
 }
 
-// namespaced reads SAFE.f(...), which is NULL where f fails, and refuses other
-// function families.
+// namespaced reads SAFE.f(...), which is NULL where f fails, and functions whose
+// names have a family.
 func (p *parser) namespaced(t token, namespace string) (Value, error) {
 	f := p.peekAt(2)
 	name := strings.ToUpper(f.text)
 	if namespace != "SAFE" {
-		return Value{}, p.refuse(t, "Function "+namespace+"."+name)
+		if !known(namespace + "." + name) {
+			return Value{}, p.refuse(t, "Function "+namespace+"."+name)
+		}
+		p.at += 4
+		return p.function(t, namespace+"."+name)
 	}
 	p.at += 4
 	v, err := p.function(f, name)

@@ -342,6 +342,7 @@ func init() {
 			return Value{fmt.Sprintf("regexp_extract_all(%s, %s, %d)", c.arg(0), c.arg(1), group), Array}, err
 		}},
 		"REGEXP_REPLACE":               template(3, "regexp_replace($1, $2, $3, 'g')", String),
+		"HLL_COUNT.EXTRACT":            template(1, "hll_count_extract($1)", Int64),
 		"TO_HEX":                       template(1, "lower(hex($1))", String),
 		"MD5":                          template(1, "unhex(md5($1))", Bytes),
 		"SHA1":                         template(1, "unhex(sha1($1))", Bytes),

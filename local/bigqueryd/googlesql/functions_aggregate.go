@@ -9,7 +9,7 @@ import (
 // aggregates are the aggregate functions, which may be windowed too.
 var aggregates = words(`COUNT SUM AVG MIN MAX COUNTIF ANY_VALUE ARRAY_AGG STRING_AGG LOGICAL_AND LOGICAL_OR BIT_AND
 	BIT_OR BIT_XOR STDDEV STDDEV_POP STDDEV_SAMP VARIANCE VAR_POP VAR_SAMP CORR COVAR_POP COVAR_SAMP
-	APPROX_COUNT_DISTINCT APPROX_QUANTILES MAX_BY MIN_BY`)
+	APPROX_COUNT_DISTINCT APPROX_QUANTILES MAX_BY MIN_BY HLL_COUNT.INIT HLL_COUNT.MERGE HLL_COUNT.MERGE_PARTIAL`)
 
 // windowOnly are the functions that need OVER.
 var windowOnly = words(`ROW_NUMBER RANK DENSE_RANK PERCENT_RANK CUME_DIST NTILE LAG LEAD FIRST_VALUE LAST_VALUE
@@ -71,6 +71,8 @@ func (p *parser) aggregate(c *call) (Value, error) {
 		return Value{"count(DISTINCT " + sqlList(c.args) + ")" + c.over, Int64}, p.arity(c, 1, 1)
 	case "APPROX_QUANTILES":
 		return p.quantiles(c)
+	case "HLL_COUNT.INIT", "HLL_COUNT.MERGE", "HLL_COUNT.MERGE_PARTIAL":
+		return p.sketch(c)
 	case "ARRAY_AGG":
 		return p.arrayAggregate(c, distinct)
 	case "STRING_AGG":
@@ -127,6 +129,33 @@ func (p *parser) quantiles(c *call) (Value, error) {
 		points[i] = strconv.FormatFloat(float64(i)/float64(n), 'g', -1, 64)
 	}
 	return Value{"quantile_disc(" + c.arg(0) + ", [" + strings.Join(points, ", ") + "])" + c.over, Array}, nil
+}
+
+// sketch translates the aggregate functions of sketches into functions of lists,
+// which package bigqueryd adds to DuckDB.
+func (p *parser) sketch(c *call) (Value, error) {
+	if c.distinct || c.nulls != "" || c.over != "" {
+		return Value{}, p.refuse(c.token, "DISTINCT, NULLS and OVER in "+c.name)
+	}
+	most := 1
+	if c.name == "HLL_COUNT.INIT" {
+		most = 2
+	}
+	if err := p.arity(c, 1, most); err != nil {
+		return Value{}, err
+	}
+	list := "list(" + c.arg(0) + ")"
+	switch c.name {
+	case "HLL_COUNT.INIT":
+		precision := "15"
+		if len(c.args) == 2 {
+			precision = c.arg(1)
+		}
+		return Value{"hll_count_init(" + list + ", " + precision + ")", Bytes}, nil
+	case "HLL_COUNT.MERGE":
+		return Value{"hll_count_merge(" + list + ")", Int64}, nil
+	}
+	return Value{"hll_count_merge_partial(" + list + ")", Bytes}, nil
 }
 
 func (p *parser) arrayAggregate(c *call, distinct string) (Value, error) {

@@ -4,7 +4,8 @@
 // particular functions are translated from a list, and no other is let through.
 //
 // What is written depends on nothing but DuckDB and its standard extensions
-// (json, icu): a view made of it can be read by any DuckDB client. Nor does it
+// (json, icu): a view made of it can be read by any DuckDB client, unless it has
+// HLL_COUNT functions, which package bigqueryd adds to DuckDB. Nor does it
 // depend on the time zone of the client's session, except where a string is
 // compared with a TIMESTAMP or cast to one without naming its zone: in a view,
 // write TIMESTAMP '...'.

@@ -91,7 +91,7 @@ func TestRefuse(t *testing.T) {
 		{"SELECT * FROM read_csv('/etc/passwd')", "Table function read_csv"},
 		{"SELECT `getenv`('HOME')", "Function getenv"},
 		{"SELECT NET.HOST(u) FROM t", "Function NET.HOST"},
-		{"SELECT HLL_COUNT.MERGE(s) FROM t", "Function HLL_COUNT.MERGE"},
+		{"SELECT HLL_COUNT.MERGE(s) OVER () FROM t", "OVER in HLL_COUNT.MERGE"},
 		{"SELECT * FROM '/etc/passwd'", "Expected a table name"},
 		{"SELECT a::INT64 FROM t", "Syntax error"},
 		{"SELECT * FROM other.q.t", "Not found: Project other"},
