@@ -3,7 +3,7 @@ package schemas
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
+	"time"
 )
 
 // Column families of the profile table.
@@ -13,9 +13,23 @@ const (
 	FamilyFirst    = "f"
 )
 
-// firstOrigin is 9999-12-31T23:59:59.999Z, the end of the range of BigQuery
-// timestamps, in milliseconds since the Unix epoch.
-const firstOrigin = 253402300799999
+// Columns of the profile table; those of FamilyFirst are months (FirstCell).
+const (
+	ColumnCounters = "window" // of FamilyCounters: a WindowCounters message
+	ColumnLatest   = "event"  // of FamilyLatest: a LatestEvent message
+)
+
+// Bounds of what one window adds to a profile, in bytes. With the ages of
+// bigtable/profiles.json they keep a row below 100 MB, the most that Bigtable
+// recommends, even of a user who is seen in every minute and whose expired cells
+// are collected a week late. A test computes it.
+const (
+	// MaxWindowCounters bounds a counter cell, a WindowCounters message.
+	MaxWindowCounters = 1280
+	// MaxPageURL bounds the page of the latest event, MaxAttribute each other text.
+	MaxPageURL   = 1024
+	MaxAttribute = 64
+)
 
 // ProfileKey returns the Bigtable row key of a user: four hex digits of the
 // SHA-256 of the id, '#', the id. The prefix spreads users over tablets whatever
@@ -33,26 +47,14 @@ func ProfileUser(key string) (user string, ok bool) {
 	return key[5:], true
 }
 
-var (
-	escapeColumn   = strings.NewReplacer("%", "%25", "#", "%23")
-	unescapeColumn = strings.NewReplacer("%25", "%", "%23", "#")
-)
-
-// CounterColumn returns the column of a campaign's counter in FamilyCounters; an
-// empty campaign stands for events without one.
-func CounterColumn(campaign, eventType string) string {
-	return escapeColumn.Replace(campaign) + "#" + escapeColumn.Replace(eventType)
+// FirstCell returns where the first event of a window is kept in FamilyFirst: the
+// column is the month of the event (UTC), and the cell's version runs backwards
+// within that month, so that the newest version of a column is the earliest event
+// of its month, in whatever order they were written, and old months expire by
+// age. Event time and version are in microseconds since the Unix epoch, the
+// version in whole milliseconds, as Bigtable wants it.
+func FirstCell(eventTime int64) (column string, version int64) {
+	at := time.UnixMicro(eventTime).UTC()
+	month := time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, time.UTC)
+	return month.Format("2006-01"), (month.UnixMilli() + month.AddDate(0, 1, 0).UnixMilli() - at.UnixMilli()) * 1000
 }
-
-// ParseCounterColumn is the inverse of CounterColumn; ok is false for a name
-// that is none.
-func ParseCounterColumn(column string) (campaign, eventType string, ok bool) {
-	campaign, eventType, ok = strings.Cut(column, "#")
-	return unescapeColumn.Replace(campaign), unescapeColumn.Replace(eventType), ok
-}
-
-// FirstVersion turns an event time into the cell timestamp of FamilyFirst: the
-// earlier the event, the newer the version, so that a read of the newest version
-// gives the first event, in whatever order they were written. Both are in
-// milliseconds since the Unix epoch. It is its own inverse.
-func FirstVersion(millis int64) int64 { return firstOrigin - millis }

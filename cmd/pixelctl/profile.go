@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -22,11 +21,15 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pixelbeam/cmd/internal/cli"
-	"pixelbeam/cmd/internal/profileread"
+	"pixelbeam/cmd/internal/profileserver"
+	"pixelbeam/profiles"
 	"pixelbeam/schemas"
 )
 
 const emulatorVariable = "BIGTABLE_EMULATOR_HOST"
+
+// maxMessage is the largest answer, in bytes, as in the Bigtable client.
+const maxMessage = 1 << 28
 
 type profileFlags struct {
 	*place
@@ -52,8 +55,8 @@ func profileGetCommand(p *place) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get USER...",
 		Short: "Print what is known of users",
-		Long: `Print what is known of users: first and last seen, the latest values, and the
-events of a period by campaign and event type.
+		Long: `Print what is known of users: first and last seen, what their last event said, and
+the events of a period by campaign and event type.
 
 Events are counted by one-minute windows; a window belongs to the period in which
 it starts. Counters older than the profile table keeps are left out.
@@ -86,7 +89,7 @@ If one of the users is unknown, the others are printed and the exit code is 1.`,
 }
 
 // period returns the period whose events are counted.
-func (f *profileFlags) period(cmd *cobra.Command, now time.Time) (profileread.Period, error) {
+func (f *profileFlags) period(cmd *cobra.Command, now time.Time) (profiles.Period, error) {
 	parse := func(name, value string) (time.Time, error) {
 		t, err := time.Parse(time.RFC3339Nano, value)
 		if err != nil {
@@ -95,7 +98,7 @@ func (f *profileFlags) period(cmd *cobra.Command, now time.Time) (profileread.Pe
 		return t.UTC(), nil
 	}
 	var errs error
-	p := profileread.Period{To: now.UTC()}
+	p := profiles.Period{To: now.UTC()}
 	if f.to != "" {
 		p.To, errs = parse("to", f.to)
 	}
@@ -111,25 +114,25 @@ func (f *profileFlags) period(cmd *cobra.Command, now time.Time) (profileread.Pe
 	return p, cli.Usage(errs)
 }
 
-func (f *profileFlags) run(ctx context.Context, users []string, period profileread.Period, out io.Writer) error {
+func (f *profileFlags) run(ctx context.Context, users []string, period profiles.Period, out io.Writer) error {
 	client, err := f.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 
-	found, err := profileread.New(client, f.table).Get(ctx, users, period)
+	found, err := profiles.NewReader(client, profiles.Options{Table: f.table}).GetMany(ctx, users, period)
 	if err != nil {
 		return f.explain(ctx, err)
 	}
-	var profiles []profileread.Profile
+	views := []profileserver.Profile{}
 	var unknown []string
 	for i, user := range users {
-		p, ok := found[user]
+		p := found[user]
 		switch {
 		case slices.Contains(users[:i], user):
-		case ok:
-			profiles = append(profiles, p)
+		case p != nil:
+			views = append(views, profileserver.View(p, period))
 		default:
 			unknown = append(unknown, user)
 		}
@@ -139,7 +142,7 @@ func (f *profileFlags) run(ctx context.Context, users []string, period profilere
 		write = writeProfilesJSON
 	}
 	w := bufio.NewWriter(out)
-	if err := errors.Join(write(w, profiles), w.Flush()); err != nil {
+	if err := errors.Join(write(w, views), w.Flush()); err != nil {
 		return err
 	}
 	if len(unknown) == 0 {
@@ -207,7 +210,9 @@ func bigtableOptions(ctx context.Context, e endpoint) ([]option.ClientOption, er
 	if !e.open() {
 		return []option.ClientOption{option.WithEndpoint(host)}, nil
 	}
-	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	// A row may be larger than the 4 MiB that gRPC takes by default.
+	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, err
 	}
@@ -236,26 +241,31 @@ func (f *profileFlags) explain(ctx context.Context, err error) error {
 }
 
 // writeProfiles prints profiles for people.
-func writeProfiles(w *bufio.Writer, profiles []profileread.Profile) error {
-	for i, p := range profiles {
+func writeProfiles(w *bufio.Writer, views []profileserver.Profile) error {
+	for i, p := range views {
 		if i > 0 {
 			w.WriteByte('\n')
 		}
-		line := func(name, value string) { fmt.Fprintf(w, "%-12s %s\n", name, printable(value)) }
-		line("user", p.User)
-		line("first_seen", orNull(p.FirstSeen))
-		line("last_seen", orNull(p.LastSeen))
-		for _, name := range slices.Sorted(maps.Keys(p.Latest)) {
-			line(name, p.Latest[name])
+		line := func(name string, value *string) {
+			fmt.Fprintf(w, "%-12s %s\n", name, printable(orNull(value)))
 		}
-		fmt.Fprintf(w, "\nevents from %s to %s\n", timestamp(p.Period.From), timestamp(p.Period.To))
-		t := table{w: w, count: true, columns: []column{{name: "campaign_id"}, {name: "event_type"}, {name: "count", right: true}}}
+		line("user", &p.UserID)
+		line("first_seen", p.FirstSeen)
+		line("last_seen", p.LastSeen)
+		line("device_type", p.Latest.DeviceType)
+		line("os", p.Latest.OS)
+		line("browser", p.Latest.Browser)
+		line("country", p.Latest.Country)
+		line("page_url", p.Latest.PageURL)
+		fmt.Fprintf(w, "\nevents from %s to %s\n", p.From, p.To)
+		if t := p.Truncated; t != nil {
+			fmt.Fprintf(w, "truncated: %d events of %d campaigns and event types did not fit into %d windows\n", t.Events, t.Counters, t.Windows)
+		}
+		t := table{w: w, count: true, columns: []column{
+			{name: "campaign_id"}, {name: "event_type"}, {name: "count", right: true}, {name: "invalid", right: true}, {name: "last_event_time"},
+		}}
 		for _, c := range p.Counters {
-			campaign := c.Campaign
-			if campaign == "" {
-				campaign = "NULL"
-			}
-			if err := t.row([]string{campaign, c.EventType, strconv.FormatInt(c.Count, 10)}); err != nil {
+			if err := t.row([]string{orNull(c.CampaignID), c.EventType, strconv.FormatInt(c.Count, 10), strconv.FormatInt(c.Invalid, 10), c.LastEventTime}); err != nil {
 				return err
 			}
 		}
@@ -266,61 +276,17 @@ func writeProfiles(w *bufio.Writer, profiles []profileread.Profile) error {
 	return nil
 }
 
-func orNull(t time.Time) string {
-	if t.IsZero() {
+func orNull(s *string) string {
+	if s == nil {
 		return "NULL"
 	}
-	return timestamp(t)
-}
-
-// profileJSON is a profile as JSON: what is unknown is null.
-type profileJSON struct {
-	UserID    string            `json:"user_id"`
-	FirstSeen *string           `json:"first_seen"`
-	LastSeen  *string           `json:"last_seen"`
-	Latest    map[string]string `json:"latest"`
-	From      string            `json:"from"`
-	To        string            `json:"to"`
-	Counters  []counterJSON     `json:"counters"`
-}
-
-type counterJSON struct {
-	CampaignID *string `json:"campaign_id"`
-	EventType  string  `json:"event_type"`
-	Count      int64   `json:"count"`
+	return *s
 }
 
 // writeProfilesJSON prints profiles as a JSON array.
-func writeProfilesJSON(w *bufio.Writer, profiles []profileread.Profile) error {
-	known := func(t time.Time) *string {
-		if t.IsZero() {
-			return nil
-		}
-		s := timestamp(t)
-		return &s
-	}
-	out := []profileJSON{}
-	for _, p := range profiles {
-		j := profileJSON{
-			UserID:    p.User,
-			FirstSeen: known(p.FirstSeen),
-			LastSeen:  known(p.LastSeen),
-			Latest:    p.Latest,
-			From:      timestamp(p.Period.From),
-			To:        timestamp(p.Period.To),
-			Counters:  []counterJSON{},
-		}
-		for _, c := range p.Counters {
-			counter := counterJSON{EventType: c.EventType, Count: c.Count}
-			if c.Campaign != "" {
-				counter.CampaignID = &c.Campaign
-			}
-			j.Counters = append(j.Counters, counter)
-		}
-		out = append(out, j)
-	}
+func writeProfilesJSON(w *bufio.Writer, views []profileserver.Profile) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return e.Encode(views)
 }

@@ -12,9 +12,11 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"pixelbeam/cmd/internal/cli"
 	"pixelbeam/schemas"
+	pixelbeamv1 "pixelbeam/schemas/pixelbeam/v1"
 )
 
 // window is the start of a window in the last day, and day the flags of a fixed
@@ -24,8 +26,8 @@ var (
 	day    = []string{"--from=" + window.Add(-time.Hour).Format(time.RFC3339), "--to=" + window.Add(time.Minute).Format(time.RFC3339)}
 )
 
-// profiles starts a Bigtable with the profile of user u1 and returns its address.
-func profiles(t *testing.T) string {
+// profileTable starts a Bigtable with the profile of user u1 and returns its address.
+func profileTable(t *testing.T) string {
 	t.Helper()
 	server, err := bttest.NewServer("127.0.0.1:0")
 	if err != nil {
@@ -57,17 +59,28 @@ func profiles(t *testing.T) string {
 	}
 	t.Cleanup(func() { client.Close() })
 
-	number := func(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 	m := bigtable.NewMutation()
-	at := bigtable.Time(window)
-	m.Set(schemas.FamilyCounters, schemas.CounterColumn("c1", "impression"), at, number(12))
-	m.Set(schemas.FamilyCounters, schemas.CounterColumn("c1", "click"), at, number(1))
-	m.Set(schemas.FamilyCounters, schemas.CounterColumn("", "impression"), at, number(3))
-	m.Set(schemas.FamilyCounters, schemas.CounterColumn("c1", "impression"), bigtable.Time(window.Add(-2*time.Hour)), number(100))
-	m.Set(schemas.FamilyLatest, "last_seen", at, number(window.UnixMicro()))
-	m.Set(schemas.FamilyLatest, "page_url", at, []byte("https://a.example/?<\x1b[2J>"))
-	m.Set(schemas.FamilyLatest, "browser", at, []byte("Firefox"))
-	m.Set(schemas.FamilyFirst, "first_seen", bigtable.Timestamp(schemas.FirstVersion(window.UnixMilli())*1000), number(window.UnixMicro()))
+	set := func(at time.Time, counters ...*pixelbeamv1.CampaignCounter) {
+		value, err := proto.Marshal(&pixelbeamv1.WindowCounters{Counters: counters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Set(schemas.FamilyCounters, schemas.ColumnCounters, bigtable.Time(at), value)
+	}
+	set(window,
+		&pixelbeamv1.CampaignCounter{CampaignId: proto.String("c1"), Count: proto.Int64(12), Invalid: proto.Int64(2), LastEventOffset: proto.Int64(7)},
+		&pixelbeamv1.CampaignCounter{CampaignId: proto.String("c1"), EventType: proto.String("click")},
+		&pixelbeamv1.CampaignCounter{Count: proto.Int64(3)})
+	set(window.Add(-2*time.Hour), &pixelbeamv1.CampaignCounter{CampaignId: proto.String("c1"), Count: proto.Int64(100)})
+	latest, err := proto.Marshal(&pixelbeamv1.LatestEvent{
+		EventTime: proto.Int64(window.UnixMicro()), PageUrl: proto.String("https://a.example/?<\x1b[2J>"), Browser: proto.String("Firefox"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Set(schemas.FamilyLatest, schemas.ColumnLatest, bigtable.Time(window), latest)
+	column, version := schemas.FirstCell(window.UnixMicro())
+	m.Set(schemas.FamilyFirst, column, bigtable.Timestamp(version), binary.BigEndian.AppendUint64(nil, uint64(window.UnixMicro())))
 	if err := client.Open(layout.Table).Apply(t.Context(), schemas.ProfileKey("u1"), m); err != nil {
 		t.Fatal(err)
 	}
@@ -75,20 +88,23 @@ func profiles(t *testing.T) string {
 }
 
 func TestProfileGet(t *testing.T) {
-	address := profiles(t)
+	address := profileTable(t)
 	args := append([]string{"profile", "get", "--project=p", "--instance=i", "--bigtable_endpoint=" + address}, day...)
 	at, from, to := timestamp(window), timestamp(window.Add(-time.Hour)), timestamp(window.Add(time.Minute))
 	table := "user         u1\n" +
 		"first_seen   " + at + "\n" +
 		"last_seen    " + at + "\n" +
+		"device_type  NULL\n" +
+		"os           NULL\n" +
 		"browser      Firefox\n" +
+		"country      NULL\n" +
 		`page_url     https://a.example/?<\x1b[2J>` + "\n" +
 		"\nevents from " + from + " to " + to + "\n" +
-		"campaign_id  event_type  count\n" +
-		"-----------  ----------  -----\n" +
-		"NULL         impression      3\n" +
-		"c1           click           1\n" +
-		"c1           impression     12\n" +
+		"campaign_id  event_type  count  invalid  last_event_time\n" +
+		"-----------  ----------  -----  -------  ---------------------------\n" +
+		"NULL         impression      3        0  " + at + "\n" +
+		"c1           click           1        0  " + at + "\n" +
+		"c1           impression     12        2  " + timestamp(window.Add(7*time.Microsecond)) + "\n" +
 		"(3 rows)\n"
 	object := `[
   {
@@ -96,7 +112,10 @@ func TestProfileGet(t *testing.T) {
     "first_seen": "` + at + `",
     "last_seen": "` + at + `",
     "latest": {
+      "device_type": null,
+      "os": null,
       "browser": "Firefox",
+      "country": null,
       "page_url": "https://a.example/?<\u001b[2J>"
     },
     "from": "` + from + `",
@@ -105,19 +124,26 @@ func TestProfileGet(t *testing.T) {
       {
         "campaign_id": null,
         "event_type": "impression",
-        "count": 3
+        "count": 3,
+        "invalid": 0,
+        "last_event_time": "` + at + `"
       },
       {
         "campaign_id": "c1",
         "event_type": "click",
-        "count": 1
+        "count": 1,
+        "invalid": 0,
+        "last_event_time": "` + at + `"
       },
       {
         "campaign_id": "c1",
         "event_type": "impression",
-        "count": 12
+        "count": 12,
+        "invalid": 2,
+        "last_event_time": "` + timestamp(window.Add(7*time.Microsecond)) + `"
       }
-    ]
+    ],
+    "truncated": null
   }
 ]
 `
@@ -145,11 +171,11 @@ func TestProfileGet(t *testing.T) {
 
 func TestProfileGetPeriod(t *testing.T) {
 	isolate(t)
-	address := profiles(t)
+	address := profileTable(t)
 	for flag, want := range map[string]string{
-		"--since=1h":  "impression     12\n",
-		"--since=24h": "impression    112\n",
-		"--to=" + time.Now().UTC().Add(-time.Hour).Format(time.RFC3339): "impression    100\n",
+		"--since=1h":  "impression     12  ",
+		"--since=24h": "impression    112  ",
+		"--to=" + time.Now().UTC().Add(-time.Hour).Format(time.RFC3339): "impression    100  ",
 	} {
 		got := run(t.Context(), "", "profile", "get", "--project=p", "--instance=i", "--bigtable_endpoint="+address, flag, "u1")
 		if got.code != cli.ExitOK || !strings.Contains(got.out, want) {
@@ -161,7 +187,7 @@ func TestProfileGetPeriod(t *testing.T) {
 // The endpoint is the one of the flag, else of the data folder that is named,
 // else of the emulator variable, else of the local Pixelbeam that is found.
 func TestProfileGetEndpoint(t *testing.T) {
-	address := profiles(t)
+	address := profileTable(t)
 	const nobody = "127.0.0.1:1"
 	tests := []struct {
 		name, emulator, found, named string
@@ -200,7 +226,7 @@ func TestProfileGetEndpoint(t *testing.T) {
 
 func TestProfileGetErrors(t *testing.T) {
 	isolate(t)
-	address := profiles(t)
+	address := profileTable(t)
 	got := run(t.Context(), "", "profile", "get", "--project=p", "--instance=i", "--table=none", "--bigtable_endpoint="+address, "u1")
 	if got.code != cli.ExitFailure || got.out != "" || !strings.Contains(got.errors, "--project, --instance and --table name the table") {
 		t.Errorf("no such table: %+v", got)

@@ -3,6 +3,7 @@
 //
 //	schemas <- transforms <- pipeline <- cmd
 //	schemas <- local <- cmd
+//	schemas <- profiles <- cmd
 package layering
 
 import (
@@ -55,6 +56,8 @@ var layers = []layer{
 	// Beam itself brings cloud clients along, so only a direct import counts.
 	{folder: "transforms", own: []string{"schemas", "transforms"}, direct: append([]string{"flag", "os"}, clouds...), deep: []string{duckdb}},
 	{folder: "pipeline", own: []string{"schemas", "transforms", "pipeline"}, deep: []string{duckdb}},
+	// What readers of the profiles import: it brings no pipeline along.
+	{folder: "profiles", own: []string{"schemas", "profiles"}, deep: []string{beam, duckdb}},
 	{folder: "local", own: []string{"schemas", "local"}, deep: []string{beam}},
 	{folder: "cmd"},
 	{folder: "internal/layering", own: []string{}},

@@ -39,7 +39,7 @@ func TestEnsureTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := dump(t, table)
-	want := map[string]string{"c": "age() > 90d", "f": "versions() > 1", "l": "(age() > 400d || versions() > 1)"}
+	want := map[string]string{"c": "age() > 35d", "f": "(age() > 400d || versions() > 1)", "l": "(age() > 400d || versions() > 1)"}
 	if diff := cmp.Diff(want, families(t, admin(t, s.Addr()), "profiles")); diff != "" {
 		t.Errorf("families (-want +got):\n%s", diff)
 	}

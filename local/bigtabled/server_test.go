@@ -155,7 +155,7 @@ func TestWritesSurviveRestart(t *testing.T) {
 		m := set("c", "7#impression", now, "one")
 		m.Set("c", "7#impression", bigtable.Timestamp((now-60_000)*1000), []byte("two"))
 		m.Set("l", "os", bigtable.Timestamp((now-5)*1000), []byte("Android"))
-		m.Set("f", "first_seen", bigtable.Timestamp(schemas.FirstVersion(now)*1000), []byte("first"))
+		m.Set("f", "first_seen", bigtable.Timestamp(backwards(now)*1000), []byte("first"))
 		keys, muts = append(keys, fmt.Sprintf("user%04d", i)), append(muts, m)
 	}
 	if errs, err := table.ApplyBulk(ctx, keys, muts); err != nil || errs != nil {
@@ -190,11 +190,11 @@ func TestWritesSurviveRestart(t *testing.T) {
 	want := []string{
 		fmt.Sprintf("user0003 c:7#impression@%d=\"rewritten\"", now),
 		fmt.Sprintf("user0003 c:7#impression@%d=\"two\"", now-60_000),
-		fmt.Sprintf("user0003 f:first_seen@%d=\"first\"", schemas.FirstVersion(now)),
+		fmt.Sprintf("user0003 f:first_seen@%d=\"first\"", backwards(now)),
 		fmt.Sprintf("user0003 l:browser@%d=\"Firefox\"", now),
 		fmt.Sprintf("user0003 l:os@%d=\"Android\"", now-5),
 		fmt.Sprintf("user0005 c:7#impression@%d=\"one\"", now),
-		fmt.Sprintf("user0005 f:first_seen@%d=\"first\"", schemas.FirstVersion(now)),
+		fmt.Sprintf("user0005 f:first_seen@%d=\"first\"", backwards(now)),
 		fmt.Sprintf("user0005 l:os@%d=\"Android\"", now-5),
 	}
 	var got []string
@@ -557,7 +557,7 @@ func writeProfiles(b *testing.B, table *bigtable.Table, n int) {
 		for _, column := range []string{"device_type", "os", "browser", "country", "page_url", "last_seen"} {
 			m.Set("l", column, bigtable.Timestamp(at*1000), []byte("some value"))
 		}
-		m.Set("f", "first_seen", bigtable.Timestamp(schemas.FirstVersion(at)*1000), []byte("12345678"))
+		m.Set("f", "first_seen", bigtable.Timestamp(backwards(at)*1000), []byte("12345678"))
 		keys, muts = append(keys, schemas.ProfileKey(fmt.Sprintf("user%d", n%50*benchRows+i))), append(muts, m)
 	}
 	if errs, err := table.ApplyBulk(b.Context(), keys, muts); err != nil || errs != nil {

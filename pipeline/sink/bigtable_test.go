@@ -177,12 +177,9 @@ func simpleUpdate(user string) *pixelbeamv1.ProfileUpdate {
 	return &pixelbeamv1.ProfileUpdate{
 		UserId:      proto.String(user),
 		WindowStart: proto.Int64(minute),
-		Counters: []*pixelbeamv1.CampaignCounter{{
-			CampaignId: proto.String("c1"), EventType: proto.String("impression"), Count: proto.Int64(3),
-		}},
-		FirstSeen: proto.Int64(minute + 1_234_567),
-		LastSeen:  proto.Int64(minute + 5_678_901),
-		Os:        proto.String("Android"),
+		FirstSeen:   proto.Int64(minute + 1_234_567),
+		Counters:    []byte("counters"),
+		Latest:      []byte("latest"),
 	}
 }
 
@@ -219,7 +216,7 @@ func (b *testBigtable) read(t testing.TB, user string) map[string]string {
 	for family, items := range row {
 		for _, item := range items {
 			value := string(item.Value)
-			if family == schemas.FamilyCounters || strings.HasSuffix(item.Column, "_seen") {
+			if family == schemas.FamilyFirst {
 				value = fmt.Sprint(int64(binary.BigEndian.Uint64(item.Value)))
 			}
 			got[item.Column] = fmt.Sprintf("%s @%d", value, item.Timestamp)
@@ -228,32 +225,28 @@ func (b *testBigtable) read(t testing.TB, user string) map[string]string {
 	return got
 }
 
-// Whatever the order in which two windows are written, and however often, the
-// row is the same: counters by window, the newest latest values, the first event.
+// Whatever the order in which windows are written, and however often, the row is
+// the same: counters by window, the latest event, the first event of each month.
 func TestProfilesConverge(t *testing.T) {
-	early := simpleUpdate("u")
-	late := &pixelbeamv1.ProfileUpdate{
-		UserId:      proto.String("u"),
-		WindowStart: proto.Int64(minute + 60_000_000),
-		Counters: []*pixelbeamv1.CampaignCounter{
-			{CampaignId: proto.String("c1"), EventType: proto.String("impression"), Count: proto.Int64(2)},
-			{EventType: proto.String("click"), Count: proto.Int64(1)},
-		},
-		FirstSeen: proto.Int64(minute + 61_000_000),
-		LastSeen:  proto.Int64(minute + 62_000_001),
-		PageUrl:   proto.String("https://example.com/"),
-		Os:        proto.String("iOS"),
+	update := func(window, first int64, text string) *pixelbeamv1.ProfileUpdate {
+		return &pixelbeamv1.ProfileUpdate{UserId: proto.String("u"), WindowStart: &window, FirstSeen: &first,
+			Counters: []byte("counters " + text), Latest: []byte("latest " + text)}
+	}
+	const next = minute + 60_000_000
+	const december = minute + 30*24*3600*1_000_000 // 2023-12-14T22:14:00Z
+	early, late, later := update(minute, minute+1_234_567, "early"), update(next, next+1, "late"), update(december, december+5_000_000, "later")
+	version := func(event int64) int64 {
+		_, v := schemas.FirstCell(event)
+		return v
 	}
 	want := map[string]string{
-		"c:c1#impression": fmt.Sprintf("2 @%d", minute+60_000_000),
-		"c:#click":        fmt.Sprintf("1 @%d", minute+60_000_000),
-		"f:first_seen":    fmt.Sprintf("%d @%d", minute+1_234_567, (253402300799999-(minute+1_234_567)/1000)*1000),
-		"l:last_seen":     fmt.Sprintf("%d @%d", minute+62_000_001, minute+62_000_000),
-		"l:os":            fmt.Sprintf("iOS @%d", minute+62_000_000),
-		"l:page_url":      fmt.Sprintf("https://example.com/ @%d", minute+62_000_000),
+		"c:window":  fmt.Sprintf("counters later @%d", december),
+		"l:event":   fmt.Sprintf("latest later @%d", december),
+		"f:2023-11": fmt.Sprintf("%d @%d", minute+1_234_567, version(minute+1_234_567)),
+		"f:2023-12": fmt.Sprintf("%d @%d", december+5_000_000, version(december+5_000_000)),
 	}
 	for name, order := range map[string][]*pixelbeamv1.ProfileUpdate{
-		"in order": {early, late}, "backwards": {late, early}, "repeated": {late, early, late, early, early},
+		"in order": {early, late, later}, "backwards": {later, late, early}, "repeated": {late, later, early, late, early, early, later},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := startBigtable(t)
@@ -265,12 +258,12 @@ func TestProfilesConverge(t *testing.T) {
 			if diff := cmp.Diff(want, b.read(t, "u")); diff != "" {
 				t.Error(diff)
 			}
-			row, err := b.table.ReadRow(t.Context(), schemas.ProfileKey("u"), bigtable.RowFilter(bigtable.ColumnFilter("c1#impression")))
+			row, err := b.table.ReadRow(t.Context(), schemas.ProfileKey("u"), bigtable.RowFilter(bigtable.FamilyFilter(schemas.FamilyCounters)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n := len(row[schemas.FamilyCounters]); n != 2 {
-				t.Errorf("%d windows of the counter, want 2", n)
+			if n := len(row[schemas.FamilyCounters]); n != 3 {
+				t.Errorf("%d windows of counters, want 3", n)
 			}
 		})
 	}
@@ -322,7 +315,7 @@ func TestProfilesFaults(t *testing.T) {
 				t.Fatal(refused, err)
 			}
 			for _, row := range rows {
-				if len(b.read(t, row.Source)) != 4 {
+				if len(b.read(t, row.Source)) != 3 {
 					t.Errorf("%s is not stored", row.Source)
 				}
 			}
@@ -398,7 +391,7 @@ func TestProfilesRefused(t *testing.T) {
 				t.Errorf("%d bad rows lost", len(want))
 			}
 			for _, row := range rows {
-				if !bad(row.Source) && len(b.read(t, row.Source)) != 4 {
+				if !bad(row.Source) && len(b.read(t, row.Source)) != 3 {
 					t.Errorf("%s is not stored", row.Source)
 				}
 			}
@@ -408,16 +401,12 @@ func TestProfilesRefused(t *testing.T) {
 
 // What Bigtable would refuse for its limits never gets there.
 func TestProfilesLimits(t *testing.T) {
-	many := simpleUpdate("many")
-	for i := range maxMutations {
-		many.Counters = append(many.Counters, &pixelbeamv1.CampaignCounter{CampaignId: proto.String(fmt.Sprint(i)), Count: proto.Int64(1)})
-	}
-	long := simpleUpdate("long")
-	long.Counters[0].CampaignId = proto.String(strings.Repeat("c", maxQualifier))
 	big := simpleUpdate("big")
-	big.PageUrl = proto.String(strings.Repeat("p", maxValue+1))
+	big.Latest = make([]byte, maxValue+1)
 	ancient := simpleUpdate("ancient")
-	ancient.LastSeen = proto.Int64(-1) // the server's clock, were it a version
+	ancient.WindowStart = proto.Int64(-1) // the server's clock, were it a version
+	unborn := simpleUpdate("unborn")
+	unborn.FirstSeen = proto.Int64(-60_000_000)
 	timeless := simpleUpdate("timeless")
 	timeless.WindowStart = nil
 	tests := []struct {
@@ -426,12 +415,11 @@ func TestProfilesLimits(t *testing.T) {
 	}{
 		{"no user", "names no user", profileRow(t, simpleUpdate(""))},
 		{"long key", "row key of 4101 bytes", profileRow(t, simpleUpdate(strings.Repeat("u", 4096)))},
-		{"long column", "column name of", profileRow(t, long)},
 		{"big value", "value of", profileRow(t, big)},
-		{"many cells", "cells, the limit", profileRow(t, many)},
-		{"before 1970", "last_seen is -1", profileRow(t, ancient)},
+		{"before 1970", "window_start is -1", profileRow(t, ancient)},
+		{"first before 1970", "first_seen is -60000000", profileRow(t, unborn)},
 		{"no window", "window_start is not set", profileRow(t, timeless)},
-		{"nothing said", "says nothing", profileRow(t, &pixelbeamv1.ProfileUpdate{UserId: proto.String("u")})},
+		{"nothing said", "says nothing", profileRow(t, &pixelbeamv1.ProfileUpdate{UserId: proto.String("u"), WindowStart: proto.Int64(minute)})},
 		{"no message", "no ProfileUpdate", schemas.Row{Data: []byte("\xff"), Origin: []byte("entry")}},
 	}
 	b := startBigtable(t)
@@ -445,7 +433,7 @@ func TestProfilesLimits(t *testing.T) {
 			if len(refused) != 1 || !strings.Contains(refused[0].GetDetail(), test.want) {
 				t.Errorf("refused %v; want one with %q", refused, test.want)
 			}
-			if len(b.read(t, good.Source)) != 4 {
+			if len(b.read(t, good.Source)) != 3 {
 				t.Error("the good row is not stored")
 			}
 		})
@@ -455,7 +443,7 @@ func TestProfilesLimits(t *testing.T) {
 func TestProfilesBatches(t *testing.T) {
 	b := startBigtable(t)
 	cfg := b.config()
-	cfg.MaxMutations = 30 // 7 updates of 4 cells
+	cfg.MaxMutations = 23 // 7 updates of 3 cells
 	var rows []schemas.Row
 	for i := range 50 {
 		rows = append(rows, profileRow(t, simpleUpdate(fmt.Sprint("user-", i))))
@@ -463,7 +451,7 @@ func TestProfilesBatches(t *testing.T) {
 	if refused, err := writeProfiles(t.Context(), t, cfg, rows); err != nil || len(refused) > 0 {
 		t.Fatal(refused, err)
 	}
-	if diff := cmp.Diff([]int{28, 28, 28, 28, 28, 28, 28, 4}, b.cells); diff != "" {
+	if diff := cmp.Diff([]int{21, 21, 21, 21, 21, 21, 21, 3}, b.cells); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -500,7 +488,7 @@ func TestProfilesEmulatorHost(t *testing.T) {
 	if refused, err := writeProfiles(t.Context(), t, cfg, []schemas.Row{profileRow(t, simpleUpdate("u"))}); err != nil || len(refused) > 0 {
 		t.Fatal(refused, err)
 	}
-	if len(b.read(t, "u")) != 4 {
+	if len(b.read(t, "u")) != 3 {
 		t.Error("not stored")
 	}
 }
@@ -540,8 +528,8 @@ func TestProfilesPipeline(t *testing.T) {
 			if got := counter(result, "sink", "bigtable_rows_written"); got != 99 {
 				t.Errorf("rows written = %d, want 99", got)
 			}
-			if got := counter(result, "sink", "bigtable_cells_written"); got != 4*99 {
-				t.Errorf("cells written = %d, want %d", got, 4*99)
+			if got := counter(result, "sink", "bigtable_cells_written"); got != 3*99 {
+				t.Errorf("cells written = %d, want %d", got, 3*99)
 			}
 			if got := counter(result, "sink", "bigtable_rows_refused"); got != 1 {
 				t.Errorf("rows refused = %d, want 1", got)

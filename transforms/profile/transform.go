@@ -14,13 +14,19 @@ import (
 
 func init() {
 	impression.RegisterPacker(&packUsersFn{})
-	dofn.Register[updatesFn](func(f func(distinct.Restatement, func(schemas.Row)) error, a []any) []any {
-		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Row)))}
+	dofn.Register[updatesFn](func(f func(context.Context, distinct.Restatement, func(schemas.Row)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].(distinct.Restatement), a[2].(func(schemas.Row)))}
 	})
 	register.Emitter1[schemas.Row]()
 }
 
-var noUserCounter = beam.NewCounter("pixelbeam", "profile_no_user")
+var (
+	noUserCounter            = beam.NewCounter("pixelbeam", "profile_no_user")
+	windowsTruncatedCounter  = beam.NewCounter("pixelbeam", "profile_windows_truncated")
+	countersTruncatedCounter = beam.NewCounter("pixelbeam", "profile_counters_truncated")
+	eventsTruncatedCounter   = beam.NewCounter("pixelbeam", "profile_events_truncated")
+	valuesCutCounter         = beam.NewCounter("pixelbeam", "profile_values_cut")
+)
 
 // Options of Updates.
 type Options struct {
@@ -30,11 +36,11 @@ type Options struct {
 }
 
 // Updates turns a PCollection<impression.Record> into a PCollection<schemas.Row>
-// of pixelbeam.v1.ProfileUpdate: one per user and one-minute window, restated
-// when entries come late. See distinct.Restate for when.
+// of pixelbeam.v1.ProfileUpdate: all that a user did in a one-minute window,
+// again whenever it changed. See distinct.Restate for when.
 func Updates(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
 	s = s.Scope("profile.Updates")
-	opts.Name = "profiles"
+	opts.Name, opts.Whole = "profiles", true // An update says all of a user's window.
 	packed := beam.ParDo(s, &packUsersFn{Shards: opts.Shards}, records)
 	return beam.ParDo(s, &updatesFn{}, distinct.Restate(s, packed, opts.Options))
 }
@@ -64,11 +70,19 @@ func (fn *packUsersFn) FinishBundle(ctx context.Context, emit func(beam.EventTim
 	fn.noUser = 0
 }
 
-// updatesFn makes one update of all that was restated of a user.
-type updatesFn struct{}
+// updatesFn makes one update of every user of which something was restated.
+type updatesFn struct{ encoder encoder }
 
-func (fn *updatesFn) ProcessElement(r distinct.Restatement, emit func(schemas.Row)) error {
-	return updates(&r, func(data []byte) {
+func (fn *updatesFn) ProcessElement(ctx context.Context, r distinct.Restatement, emit func(schemas.Row)) error {
+	err := fn.encoder.updates(&r, func(data []byte) {
 		emit(schemas.Row{Data: data, ReceiveTime: r.WindowEnd})
 	})
+	if b := fn.encoder.bounded; b != (bounded{}) {
+		windowsTruncatedCounter.Inc(ctx, b.windows)
+		countersTruncatedCounter.Inc(ctx, b.counters)
+		eventsTruncatedCounter.Inc(ctx, b.events)
+		valuesCutCounter.Inc(ctx, b.values)
+		fn.encoder.bounded = bounded{}
+	}
+	return err
 }

@@ -24,19 +24,15 @@ const (
 // ProfileUpdate is what one window says of one user: absolute values, so that
 // writing it again changes nothing.
 type ProfileUpdate struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	UserId      *string                `protobuf:"bytes,1,opt,name=user_id,json=userId" json:"user_id,omitempty"`
-	WindowStart *int64                 `protobuf:"varint,2,opt,name=window_start,json=windowStart" json:"window_start,omitempty"`
-	Counters    []*CampaignCounter     `protobuf:"bytes,3,rep,name=counters" json:"counters,omitempty"`
-	// Event time of the user's first and last event in the window.
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId *string                `protobuf:"bytes,1,opt,name=user_id,json=userId" json:"user_id,omitempty"`
+	// In microseconds since the Unix epoch, as are all times.
+	WindowStart *int64 `protobuf:"varint,2,opt,name=window_start,json=windowStart" json:"window_start,omitempty"`
+	// Event time of the user's first event in the window.
 	FirstSeen *int64 `protobuf:"varint,4,opt,name=first_seen,json=firstSeen" json:"first_seen,omitempty"`
-	LastSeen  *int64 `protobuf:"varint,5,opt,name=last_seen,json=lastSeen" json:"last_seen,omitempty"`
-	// As of last_seen.
-	DeviceType    *string `protobuf:"bytes,6,opt,name=device_type,json=deviceType" json:"device_type,omitempty"`
-	Os            *string `protobuf:"bytes,7,opt,name=os" json:"os,omitempty"`
-	Browser       *string `protobuf:"bytes,8,opt,name=browser" json:"browser,omitempty"`
-	Country       *string `protobuf:"bytes,9,opt,name=country" json:"country,omitempty"`
-	PageUrl       *string `protobuf:"bytes,10,opt,name=page_url,json=pageUrl" json:"page_url,omitempty"`
+	// A WindowCounters and a LatestEvent message, as they are stored.
+	Counters      []byte `protobuf:"bytes,11,opt,name=counters" json:"counters,omitempty"`
+	Latest        []byte `protobuf:"bytes,12,opt,name=latest" json:"latest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,13 +81,6 @@ func (x *ProfileUpdate) GetWindowStart() int64 {
 	return 0
 }
 
-func (x *ProfileUpdate) GetCounters() []*CampaignCounter {
-	if x != nil {
-		return x.Counters
-	}
-	return nil
-}
-
 func (x *ProfileUpdate) GetFirstSeen() int64 {
 	if x != nil && x.FirstSeen != nil {
 		return *x.FirstSeen
@@ -99,64 +88,189 @@ func (x *ProfileUpdate) GetFirstSeen() int64 {
 	return 0
 }
 
-func (x *ProfileUpdate) GetLastSeen() int64 {
-	if x != nil && x.LastSeen != nil {
-		return *x.LastSeen
+func (x *ProfileUpdate) GetCounters() []byte {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *ProfileUpdate) GetLatest() []byte {
+	if x != nil {
+		return x.Latest
+	}
+	return nil
+}
+
+// LatestEvent is what the last event said of a user; what it did not say is not
+// set.
+type LatestEvent struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	EventTime *int64                 `protobuf:"varint,1,opt,name=event_time,json=eventTime" json:"event_time,omitempty"`
+	// Each of at most 64 bytes, page_url of 1,024; what is longer ends in "…".
+	DeviceType    *string `protobuf:"bytes,2,opt,name=device_type,json=deviceType" json:"device_type,omitempty"`
+	Os            *string `protobuf:"bytes,3,opt,name=os" json:"os,omitempty"`
+	Browser       *string `protobuf:"bytes,4,opt,name=browser" json:"browser,omitempty"`
+	Country       *string `protobuf:"bytes,5,opt,name=country" json:"country,omitempty"`
+	PageUrl       *string `protobuf:"bytes,6,opt,name=page_url,json=pageUrl" json:"page_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatestEvent) Reset() {
+	*x = LatestEvent{}
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatestEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatestEvent) ProtoMessage() {}
+
+func (x *LatestEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatestEvent.ProtoReflect.Descriptor instead.
+func (*LatestEvent) Descriptor() ([]byte, []int) {
+	return file_pixelbeam_v1_profile_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LatestEvent) GetEventTime() int64 {
+	if x != nil && x.EventTime != nil {
+		return *x.EventTime
 	}
 	return 0
 }
 
-func (x *ProfileUpdate) GetDeviceType() string {
+func (x *LatestEvent) GetDeviceType() string {
 	if x != nil && x.DeviceType != nil {
 		return *x.DeviceType
 	}
 	return ""
 }
 
-func (x *ProfileUpdate) GetOs() string {
+func (x *LatestEvent) GetOs() string {
 	if x != nil && x.Os != nil {
 		return *x.Os
 	}
 	return ""
 }
 
-func (x *ProfileUpdate) GetBrowser() string {
+func (x *LatestEvent) GetBrowser() string {
 	if x != nil && x.Browser != nil {
 		return *x.Browser
 	}
 	return ""
 }
 
-func (x *ProfileUpdate) GetCountry() string {
+func (x *LatestEvent) GetCountry() string {
 	if x != nil && x.Country != nil {
 		return *x.Country
 	}
 	return ""
 }
 
-func (x *ProfileUpdate) GetPageUrl() string {
+func (x *LatestEvent) GetPageUrl() string {
 	if x != nil && x.PageUrl != nil {
 		return *x.PageUrl
 	}
 	return ""
 }
 
-// CampaignCounter counts a user's distinct events of one type for one campaign.
-type CampaignCounter struct {
+// WindowCounters is the value of a counter cell of the profile table: all that
+// one user did in one window. It has at most 1,280 bytes.
+type WindowCounters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Not set where the tag names no campaign.
-	CampaignId *string `protobuf:"bytes,1,opt,name=campaign_id,json=campaignId" json:"campaign_id,omitempty"`
-	EventType  *string `protobuf:"bytes,2,opt,name=event_type,json=eventType" json:"event_type,omitempty"`
-	Count      *int64  `protobuf:"varint,3,opt,name=count" json:"count,omitempty"`
-	// Event time of the last of them.
-	LastEventTime *int64 `protobuf:"varint,4,opt,name=last_event_time,json=lastEventTime" json:"last_event_time,omitempty"`
+	// One for each campaign and event type. Their order says nothing.
+	Counters []*CampaignCounter `protobuf:"bytes,1,rep,name=counters" json:"counters,omitempty"`
+	// Set if there were more counters than fit.
+	Truncated     *TruncatedCounters `protobuf:"bytes,2,opt,name=truncated" json:"truncated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *WindowCounters) Reset() {
+	*x = WindowCounters{}
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowCounters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowCounters) ProtoMessage() {}
+
+func (x *WindowCounters) ProtoReflect() protoreflect.Message {
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowCounters.ProtoReflect.Descriptor instead.
+func (*WindowCounters) Descriptor() ([]byte, []int) {
+	return file_pixelbeam_v1_profile_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WindowCounters) GetCounters() []*CampaignCounter {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *WindowCounters) GetTruncated() *TruncatedCounters {
+	if x != nil {
+		return x.Truncated
+	}
+	return nil
+}
+
+// CampaignCounter counts a user's distinct events of one type for one campaign in
+// one window. What has its default value is not written.
+type CampaignCounter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not set where the tag names no campaign.
+	CampaignId *string `protobuf:"bytes,1,opt,name=campaign_id,json=campaignId" json:"campaign_id,omitempty"`
+	EventType  *string `protobuf:"bytes,2,opt,name=event_type,json=eventType,def=impression" json:"event_type,omitempty"`
+	// Gross: all distinct events.
+	Count *int64 `protobuf:"varint,3,opt,name=count,def=1" json:"count,omitempty"`
+	// How many of them are invalid traffic.
+	Invalid *int64 `protobuf:"varint,4,opt,name=invalid" json:"invalid,omitempty"`
+	// Event time of the last of them, in microseconds after the window's start.
+	LastEventOffset *int64 `protobuf:"varint,5,opt,name=last_event_offset,json=lastEventOffset" json:"last_event_offset,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+// Default values for CampaignCounter fields.
+const (
+	Default_CampaignCounter_EventType = string("impression")
+	Default_CampaignCounter_Count     = int64(1)
+)
+
 func (x *CampaignCounter) Reset() {
 	*x = CampaignCounter{}
-	mi := &file_pixelbeam_v1_profile_proto_msgTypes[1]
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -168,7 +282,7 @@ func (x *CampaignCounter) String() string {
 func (*CampaignCounter) ProtoMessage() {}
 
 func (x *CampaignCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_pixelbeam_v1_profile_proto_msgTypes[1]
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -181,7 +295,7 @@ func (x *CampaignCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CampaignCounter.ProtoReflect.Descriptor instead.
 func (*CampaignCounter) Descriptor() ([]byte, []int) {
-	return file_pixelbeam_v1_profile_proto_rawDescGZIP(), []int{1}
+	return file_pixelbeam_v1_profile_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CampaignCounter) GetCampaignId() string {
@@ -195,19 +309,91 @@ func (x *CampaignCounter) GetEventType() string {
 	if x != nil && x.EventType != nil {
 		return *x.EventType
 	}
-	return ""
+	return Default_CampaignCounter_EventType
 }
 
 func (x *CampaignCounter) GetCount() int64 {
 	if x != nil && x.Count != nil {
 		return *x.Count
 	}
+	return Default_CampaignCounter_Count
+}
+
+func (x *CampaignCounter) GetInvalid() int64 {
+	if x != nil && x.Invalid != nil {
+		return *x.Invalid
+	}
 	return 0
 }
 
-func (x *CampaignCounter) GetLastEventTime() int64 {
-	if x != nil && x.LastEventTime != nil {
-		return *x.LastEventTime
+func (x *CampaignCounter) GetLastEventOffset() int64 {
+	if x != nil && x.LastEventOffset != nil {
+		return *x.LastEventOffset
+	}
+	return 0
+}
+
+// TruncatedCounters says what was left out of WindowCounters. The largest counts
+// are kept, as far as they fit.
+type TruncatedCounters struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many counters.
+	Counters *int64 `protobuf:"varint,1,opt,name=counters" json:"counters,omitempty"`
+	// The sum of their counts.
+	Events *int64 `protobuf:"varint,2,opt,name=events" json:"events,omitempty"`
+	// The largest of their counts. No campaign that is missing has more.
+	MaxCount      *int64 `protobuf:"varint,3,opt,name=max_count,json=maxCount" json:"max_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TruncatedCounters) Reset() {
+	*x = TruncatedCounters{}
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TruncatedCounters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TruncatedCounters) ProtoMessage() {}
+
+func (x *TruncatedCounters) ProtoReflect() protoreflect.Message {
+	mi := &file_pixelbeam_v1_profile_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TruncatedCounters.ProtoReflect.Descriptor instead.
+func (*TruncatedCounters) Descriptor() ([]byte, []int) {
+	return file_pixelbeam_v1_profile_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TruncatedCounters) GetCounters() int64 {
+	if x != nil && x.Counters != nil {
+		return *x.Counters
+	}
+	return 0
+}
+
+func (x *TruncatedCounters) GetEvents() int64 {
+	if x != nil && x.Events != nil {
+		return *x.Events
+	}
+	return 0
+}
+
+func (x *TruncatedCounters) GetMaxCount() int64 {
+	if x != nil && x.MaxCount != nil {
+		return *x.MaxCount
 	}
 	return 0
 }
@@ -216,28 +402,39 @@ var File_pixelbeam_v1_profile_proto protoreflect.FileDescriptor
 
 const file_pixelbeam_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1apixelbeam/v1/profile.proto\x12\fpixelbeam.v1\"\xc2\x02\n" +
+	"\x1apixelbeam/v1/profile.proto\x12\fpixelbeam.v1\"\xaa\x01\n" +
 	"\rProfileUpdate\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
-	"\fwindow_start\x18\x02 \x01(\x03R\vwindowStart\x129\n" +
-	"\bcounters\x18\x03 \x03(\v2\x1d.pixelbeam.v1.CampaignCounterR\bcounters\x12\x1d\n" +
+	"\fwindow_start\x18\x02 \x01(\x03R\vwindowStart\x12\x1d\n" +
 	"\n" +
-	"first_seen\x18\x04 \x01(\x03R\tfirstSeen\x12\x1b\n" +
-	"\tlast_seen\x18\x05 \x01(\x03R\blastSeen\x12\x1f\n" +
-	"\vdevice_type\x18\x06 \x01(\tR\n" +
+	"first_seen\x18\x04 \x01(\x03R\tfirstSeen\x12\x1a\n" +
+	"\bcounters\x18\v \x01(\fR\bcounters\x12\x16\n" +
+	"\x06latest\x18\f \x01(\fR\x06latestJ\x04\b\x03\x10\x04J\x04\b\x05\x10\v\"\xac\x01\n" +
+	"\vLatestEvent\x12\x1d\n" +
+	"\n" +
+	"event_time\x18\x01 \x01(\x03R\teventTime\x12\x1f\n" +
+	"\vdevice_type\x18\x02 \x01(\tR\n" +
 	"deviceType\x12\x0e\n" +
-	"\x02os\x18\a \x01(\tR\x02os\x12\x18\n" +
-	"\abrowser\x18\b \x01(\tR\abrowser\x12\x18\n" +
-	"\acountry\x18\t \x01(\tR\acountry\x12\x19\n" +
-	"\bpage_url\x18\n" +
-	" \x01(\tR\apageUrl\"\x8f\x01\n" +
+	"\x02os\x18\x03 \x01(\tR\x02os\x12\x18\n" +
+	"\abrowser\x18\x04 \x01(\tR\abrowser\x12\x18\n" +
+	"\acountry\x18\x05 \x01(\tR\acountry\x12\x19\n" +
+	"\bpage_url\x18\x06 \x01(\tR\apageUrl\"\x8a\x01\n" +
+	"\x0eWindowCounters\x129\n" +
+	"\bcounters\x18\x01 \x03(\v2\x1d.pixelbeam.v1.CampaignCounterR\bcounters\x12=\n" +
+	"\ttruncated\x18\x02 \x01(\v2\x1f.pixelbeam.v1.TruncatedCountersR\ttruncated\"\xbc\x01\n" +
 	"\x0fCampaignCounter\x12\x1f\n" +
 	"\vcampaign_id\x18\x01 \x01(\tR\n" +
-	"campaignId\x12\x1d\n" +
+	"campaignId\x12)\n" +
 	"\n" +
-	"event_type\x18\x02 \x01(\tR\teventType\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x03R\x05count\x12&\n" +
-	"\x0flast_event_time\x18\x04 \x01(\x03R\rlastEventTimeB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
+	"event_type\x18\x02 \x01(\t:\n" +
+	"impressionR\teventType\x12\x17\n" +
+	"\x05count\x18\x03 \x01(\x03:\x011R\x05count\x12\x18\n" +
+	"\ainvalid\x18\x04 \x01(\x03R\ainvalid\x12*\n" +
+	"\x11last_event_offset\x18\x05 \x01(\x03R\x0flastEventOffset\"d\n" +
+	"\x11TruncatedCounters\x12\x1a\n" +
+	"\bcounters\x18\x01 \x01(\x03R\bcounters\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\x03R\x06events\x12\x1b\n" +
+	"\tmax_count\x18\x03 \x01(\x03R\bmaxCountB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
 
 var (
 	file_pixelbeam_v1_profile_proto_rawDescOnce sync.Once
@@ -251,18 +448,22 @@ func file_pixelbeam_v1_profile_proto_rawDescGZIP() []byte {
 	return file_pixelbeam_v1_profile_proto_rawDescData
 }
 
-var file_pixelbeam_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_pixelbeam_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_pixelbeam_v1_profile_proto_goTypes = []any{
-	(*ProfileUpdate)(nil),   // 0: pixelbeam.v1.ProfileUpdate
-	(*CampaignCounter)(nil), // 1: pixelbeam.v1.CampaignCounter
+	(*ProfileUpdate)(nil),     // 0: pixelbeam.v1.ProfileUpdate
+	(*LatestEvent)(nil),       // 1: pixelbeam.v1.LatestEvent
+	(*WindowCounters)(nil),    // 2: pixelbeam.v1.WindowCounters
+	(*CampaignCounter)(nil),   // 3: pixelbeam.v1.CampaignCounter
+	(*TruncatedCounters)(nil), // 4: pixelbeam.v1.TruncatedCounters
 }
 var file_pixelbeam_v1_profile_proto_depIdxs = []int32{
-	1, // 0: pixelbeam.v1.ProfileUpdate.counters:type_name -> pixelbeam.v1.CampaignCounter
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 0: pixelbeam.v1.WindowCounters.counters:type_name -> pixelbeam.v1.CampaignCounter
+	4, // 1: pixelbeam.v1.WindowCounters.truncated:type_name -> pixelbeam.v1.TruncatedCounters
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_pixelbeam_v1_profile_proto_init() }
@@ -276,7 +477,7 @@ func file_pixelbeam_v1_profile_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pixelbeam_v1_profile_proto_rawDesc), len(file_pixelbeam_v1_profile_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
