@@ -242,7 +242,8 @@ func (o *Options) dataset() (project, dataset string) {
 }
 
 func (o *Options) parse() impression.Options {
-	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters, UserAgentRules: o.UserAgentRules}
+	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters, UserAgentRules: o.UserAgentRules,
+		OmitRecords: !o.Counts && o.BigtableInstance == ""}
 }
 
 func (o *Options) pubsub() source.PubSubConfig {

@@ -43,9 +43,9 @@ func Build(s beam.Scope, o Options) {
 func read(s beam.Scope, o Options) beam.PCollection {
 	switch {
 	case len(o.Input) > 0:
-		return source.Files(s, source.FilesConfig{Patterns: o.Input})
+		return source.Batch(s, source.Files(s, source.FilesConfig{Patterns: o.Input}))
 	case o.Runner == RunnerDataflow:
-		return source.PubSubNative(s, o.pubsubNative())
+		return source.Batch(s, source.PubSubNative(s, o.pubsubNative()))
 	default:
 		return source.PubSub(s, o.pubsub())
 	}

@@ -35,6 +35,16 @@ type Row struct {
 	Source string
 }
 
+// Rows is rows of one table that travel together, so that what a runner does for
+// each element it does once for many rows.
+type Rows struct {
+	// Wire holds every row behind a tag and its length, in the order of Rows: the
+	// wire format of google.cloud.bigquery.storage.v1.ProtoRows, ready to be sent.
+	Wire []byte
+	// Rows are the rows. Their Data borrows from Wire.
+	Rows []Row
+}
+
 // Column is one column of a BigQuery table, in the form of the BigQuery JSON
 // schema format.
 type Column struct {

@@ -88,8 +88,7 @@ func appendSubscriptionGoneRecord(b []byte, number uint64) []byte {
 	})
 }
 
-// appendPublishRecord appends a record that ends with encoded, m's encoding.
-func appendPublishRecord(b []byte, m *message, encoded []byte, subscriptions []uint64) []byte {
+func appendPublishRecord(b []byte, m *message, subscriptions []uint64) []byte {
 	return appendRecord(b, recordPublish, func(b []byte) []byte {
 		b = binary.AppendUvarint(b, m.id)
 		b = binary.AppendUvarint(b, uint64(m.published.UnixNano()))
@@ -97,7 +96,7 @@ func appendPublishRecord(b []byte, m *message, encoded []byte, subscriptions []u
 		for _, n := range subscriptions {
 			b = binary.AppendUvarint(b, n)
 		}
-		return append(b, encoded...)
+		return append(b, m.encoded...)
 	})
 }
 
@@ -149,13 +148,13 @@ func (r *numbers) err() error {
 	return nil
 }
 
-// parsePublish reads the body of a publish record. The message's encoding borrows
-// from body, at its end.
-func parsePublish(body []byte) (*message, []uint64, error) {
+// parsePublish reads the body of a publish record. The message's bytes borrow
+// from body.
+func parsePublish(body []byte) (message, []uint64, error) {
 	r := numbers{b: body}
-	m := &message{id: r.next(), published: time.Unix(0, int64(r.next()))}
+	m := message{id: r.next(), published: time.Unix(0, int64(r.next()))}
 	subscriptions := r.list()
-	m.encoded, m.size = r.b, len(r.b)
+	m.encoded = r.b
 	return m, subscriptions, r.err()
 }
 

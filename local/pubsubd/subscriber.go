@@ -83,12 +83,7 @@ func (s subscriberServer) Pull(ctx context.Context, req *pubsubpb.PullRequest) (
 	// The messages are encoded already. Fields that a message does not know are
 	// marshalled as they are, so these bytes go out as received_messages, which
 	// has the same number.
-	encoded, err := encodeReceived(sub, deliveries)
-	if err != nil {
-		sub.putBack(deliveries)
-		return nil, err
-	}
-	resp.ProtoReflect().SetUnknown(encoded)
+	resp.ProtoReflect().SetUnknown(encodeReceived(deliveries))
 	if err := ctx.Err(); err != nil {
 		sub.putBack(deliveries)
 		return nil, status.FromContextError(err).Err()

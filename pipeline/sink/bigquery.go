@@ -4,16 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"pixelbeam/schemas"
+	"pixelbeam/transforms/dofn"
 )
+
+var rowsType = reflect.TypeFor[schemas.Rows]()
 
 func init() {
 	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&bigQueryFn{})
+	dofn.Register[bigQueryRowsFn](func(f func(context.Context, schemas.Rows, func(schemas.Row)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].(schemas.Rows), a[2].(func(schemas.Row)))}
+	})
+	beam.RegisterType(rowsType)
 }
 
 // maxRequestBytes bounds the rows of one AppendRows request, framing included.
@@ -68,6 +76,11 @@ func (c BigQueryConfig) withDefaults() BigQueryConfig {
 	return c
 }
 
+// acquire returns what the process shares of the table, to be released once.
+func (c BigQueryConfig) acquire() (*sharedTable, error) {
+	return acquireTable(tableKey{Endpoint: c.Endpoint, Project: c.Project, Dataset: c.Dataset, Table: c.Table})
+}
+
 // Validate returns all that is wrong with the configuration, joined.
 func (c BigQueryConfig) Validate() error {
 	var errs []error
@@ -103,8 +116,8 @@ func (c BigQueryConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// BigQuery writes a PCollection<schemas.Row> of wire-format messages of
-// cfg.Table to that table, by the default stream of the Storage Write API: at
+// BigQuery writes a PCollection<schemas.Row>, or a PCollection<schemas.Rows>, of
+// wire-format messages of cfg.Table to that table, by the default stream of the Storage Write API: at
 // least once, visible on acknowledgement. It returns the rows that the service
 // refused, as PCollection<schemas.Row> of RejectedEntry messages: reason
 // row_refused or row_too_large, stage bigquery, the service's message in detail,
@@ -119,6 +132,9 @@ func BigQuery(s beam.Scope, rows beam.PCollection, cfg BigQueryConfig) (refused 
 		panic(err)
 	}
 	s = s.Scope("BigQuery")
+	if rows.Type().Type() == rowsType {
+		return beam.ParDo(s, &bigQueryRowsFn{Config: cfg.withDefaults()}, rows)
+	}
 	return beam.ParDo(s, &bigQueryFn{Config: cfg.withDefaults()}, rows)
 }
 
@@ -131,18 +147,14 @@ type bigQueryFn struct {
 	appender *appender    // of the bundle
 }
 
-func (f *bigQueryFn) Setup() error {
-	c := f.Config
-	table, err := acquireTable(tableKey{Endpoint: c.Endpoint, Project: c.Project, Dataset: c.Dataset, Table: c.Table})
-	f.table = table
+func (f *bigQueryFn) Setup() (err error) {
+	f.table, err = f.Config.acquire()
 	return err
 }
 
 func (f *bigQueryFn) Teardown() {
-	if f.table != nil {
-		f.table.release()
-		f.table = nil
-	}
+	f.table.release()
+	f.table = nil
 }
 
 // StartBundle drops what a failed bundle may have left.
@@ -156,5 +168,37 @@ func (f *bigQueryFn) ProcessElement(ctx context.Context, row schemas.Row, emit f
 }
 
 func (f *bigQueryFn) FinishBundle(ctx context.Context, emit func(schemas.Row)) error {
+	return f.appender.finish(ctx, emit)
+}
+
+// bigQueryRowsFn is bigQueryFn for rows that travel together. They are sent from
+// where they lie.
+type bigQueryRowsFn struct {
+	Config BigQueryConfig
+
+	table    *sharedTable
+	appender *appender
+}
+
+func (f *bigQueryRowsFn) Setup() (err error) {
+	f.table, err = f.Config.acquire()
+	return err
+}
+
+func (f *bigQueryRowsFn) Teardown() {
+	f.table.release()
+	f.table = nil
+}
+
+func (f *bigQueryRowsFn) StartBundle(context.Context, func(schemas.Row)) error {
+	f.appender = newAppender(f.table, f.Config)
+	return nil
+}
+
+func (f *bigQueryRowsFn) ProcessElement(ctx context.Context, rows schemas.Rows, emit func(schemas.Row)) error {
+	return f.appender.addAll(ctx, rows, emit)
+}
+
+func (f *bigQueryRowsFn) FinishBundle(ctx context.Context, emit func(schemas.Row)) error {
 	return f.appender.finish(ctx, emit)
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"cloud.google.com/go/bigquery/storage/apiv1/storagepb"
-	"cloud.google.com/go/bigquery/storage/managedwriter"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"pixelbeam/schemas"
 )
@@ -28,9 +28,7 @@ type appender struct {
 	cfg     BigQueryConfig
 	metrics metrics
 
-	// The batch being collected.
-	rows   []schemas.Row
-	bytes  int
+	batch  batch     // being collected
 	oldest time.Time // when its first row came
 
 	flights []*flight // in the order sent
@@ -40,15 +38,45 @@ func newAppender(table *sharedTable, cfg BigQueryConfig) *appender {
 	return &appender{table: table, cfg: cfg, metrics: tableMetrics[cfg.Table]}
 }
 
+// batch is rows for one request.
+type batch struct {
+	parts []schemas.Rows
+	rows  int  // of all parts
+	bytes int  // of their Wire
+	own   bool // the last part is ours to append to
+}
+
+// add appends a row as a copy.
+func (b *batch) add(row schemas.Row) {
+	if !b.own {
+		b.parts = append(b.parts, schemas.Rows{})
+		b.own = true
+	}
+	last := &b.parts[len(b.parts)-1]
+	before := len(last.Wire)
+	last.Wire = protowire.AppendTag(last.Wire, 1, protowire.BytesType) // ProtoRows.serialized_rows
+	last.Wire = protowire.AppendBytes(last.Wire, row.Data)
+	last.Rows = append(last.Rows, row)
+	b.rows++
+	b.bytes += len(last.Wire) - before
+}
+
+// addAll appends rows as they are.
+func (b *batch) addAll(rows schemas.Rows) {
+	b.parts = append(b.parts, rows)
+	b.own = false
+	b.rows += len(rows.Rows)
+	b.bytes += len(rows.Wire)
+}
+
 // flight is one AppendRows request on its way.
 type flight struct {
-	rows  []schemas.Row
-	bytes int
+	batch
 
 	// Of the latest try.
-	conn   *connection
-	result *managedwriter.AppendResult
-	err    error // why it was not sent; nil if it was
+	conn *connection
+	call *call
+	err  error // why it was not sent; nil if it was
 
 	tries  int
 	failed time.Time // of the first failure
@@ -63,18 +91,49 @@ func (a *appender) add(ctx context.Context, row schemas.Row, emit func(schemas.R
 			"table %v: the row has %d bytes, the limit of a request is %d", a.table.key, size, maxRequestBytes)))
 		return nil
 	}
-	if len(a.rows) > 0 && a.bytes+size > a.cfg.MaxBatchBytes {
+	if err := a.makeRoom(ctx, size, emit); err != nil {
+		return err
+	}
+	a.batch.add(row)
+	return a.flushIfDue(ctx, emit)
+}
+
+// addAll takes rows that travel together.
+func (a *appender) addAll(ctx context.Context, rows schemas.Rows, emit func(schemas.Row)) error {
+	size := len(rows.Wire)
+	if size > a.cfg.MaxBatchBytes && len(rows.Rows) > 1 || size > maxRequestBytes {
+		for _, row := range rows.Rows {
+			if err := a.add(ctx, row, emit); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := a.makeRoom(ctx, size, emit); err != nil {
+		return err
+	}
+	a.batch.addAll(rows)
+	return a.flushIfDue(ctx, emit)
+}
+
+// makeRoom sends the batch if it cannot take that many bytes more.
+func (a *appender) makeRoom(ctx context.Context, size int, emit func(schemas.Row)) error {
+	if a.batch.rows > 0 && a.batch.bytes+size > a.cfg.MaxBatchBytes {
 		if err := a.flush(ctx, emit); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// flushIfDue sends the batch if it is full or old; it is called after each
+// addition to it.
+func (a *appender) flushIfDue(ctx context.Context, emit func(schemas.Row)) error {
 	now := time.Now()
-	if len(a.rows) == 0 {
+	if a.oldest.IsZero() {
 		a.oldest = now
 	}
-	a.rows = append(a.rows, row)
-	a.bytes += size
-	if a.bytes >= a.cfg.MaxBatchBytes || now.Sub(a.oldest) >= time.Duration(a.cfg.FlushMillis)*time.Millisecond {
+	if a.batch.bytes >= a.cfg.MaxBatchBytes || now.Sub(a.oldest) >= time.Duration(a.cfg.FlushMillis)*time.Millisecond {
 		return a.flush(ctx, emit)
 	}
 	return nil
@@ -96,7 +155,7 @@ func (a *appender) finish(ctx context.Context, emit func(schemas.Row)) error {
 // flush sends the collected batch, first settling the oldest request if as many
 // are in flight as may be.
 func (a *appender) flush(ctx context.Context, emit func(schemas.Row)) error {
-	if len(a.rows) == 0 {
+	if a.batch.rows == 0 {
 		return nil
 	}
 	for len(a.flights) >= a.cfg.MaxInFlight {
@@ -104,8 +163,8 @@ func (a *appender) flush(ctx context.Context, emit func(schemas.Row)) error {
 			return err
 		}
 	}
-	f := &flight{rows: a.rows, bytes: a.bytes}
-	a.rows, a.bytes = make([]schemas.Row, 0, len(f.rows)), 0
+	f := &flight{batch: a.batch}
+	a.batch, a.oldest = batch{}, time.Time{}
 	a.send(ctx, f)
 	a.flights = append(a.flights, f)
 	return nil
@@ -119,15 +178,11 @@ func (a *appender) send(ctx context.Context, f *flight) {
 
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	f.result = nil
+	f.call = nil
 	if f.conn, f.err = a.table.connect(ctx); f.err != nil {
 		return
 	}
-	data := make([][]byte, len(f.rows))
-	for i := range f.rows {
-		data[i] = f.rows[i].Data
-	}
-	f.result, f.err = f.conn.AppendRows(ctx, data)
+	f.call, f.err = f.conn.append(ctx, f.parts)
 }
 
 // answer awaits the service's response to the latest try. Without a response the
@@ -136,9 +191,16 @@ func (f *flight) answer(ctx context.Context, timeout time.Duration) (*storagepb.
 	if f.err != nil {
 		return nil, f.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return f.result.FullResponse(ctx)
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-f.call.done:
+		return f.call.response, f.call.err
+	case <-timer.C:
+		return nil, context.DeadlineExceeded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (a *appender) settleOldest(ctx context.Context, emit func(schemas.Row)) error {
@@ -155,11 +217,11 @@ func (a *appender) settle(ctx context.Context, f *flight, emit func(schemas.Row)
 	for {
 		response, err := f.answer(ctx, a.cfg.AckTimeout)
 		if err == nil {
-			a.metrics.written.Inc(ctx, int64(len(f.rows)))
+			a.metrics.written.Inc(ctx, int64(f.rows))
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", a.table.key, len(f.rows), ctx.Err())
+			return fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", a.table.key, f.rows, ctx.Err())
 		}
 		if bad := response.GetRowErrors(); len(bad) > 0 {
 			// Nothing of a request with a bad row is stored.
@@ -167,7 +229,7 @@ func (a *appender) settle(ctx context.Context, f *flight, emit func(schemas.Row)
 			if refused == 0 {
 				return fmt.Errorf("bigquery table %v: row errors that name no row: %v: %w", a.table.key, bad, err)
 			}
-			if len(f.rows) == 0 {
+			if f.rows == 0 {
 				return nil
 			}
 			a.send(ctx, f)
@@ -189,10 +251,10 @@ func (a *appender) settle(ctx context.Context, f *flight, emit func(schemas.Row)
 		if since := time.Since(f.failed); since >= a.cfg.RetryTimeout {
 			return fmt.Errorf("bigquery table %v: gave up after %d tries in %v: %w", a.table.key, f.tries, since.Round(time.Millisecond), err)
 		}
-		log.Warnf(ctx, "bigquery table %v: try %d of %d rows failed, trying again: %v", a.table.key, f.tries, len(f.rows), err)
+		log.Warnf(ctx, "bigquery table %v: try %d of %d rows failed, trying again: %v", a.table.key, f.tries, f.rows, err)
 		a.metrics.retries.Inc(ctx, 1)
 		if err := pause(ctx, f.tries); err != nil {
-			return fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", a.table.key, len(f.rows), err)
+			return fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", a.table.key, f.rows, err)
 		}
 		a.send(ctx, f)
 	}
@@ -205,21 +267,22 @@ func (a *appender) refuse(ctx context.Context, f *flight, bad []*storagepb.RowEr
 	for _, e := range bad {
 		why[e.GetIndex()] = e
 	}
-	kept := make([]schemas.Row, 0, len(f.rows))
-	f.bytes = 0
-	for i, row := range f.rows {
-		e, refused := why[int64(i)]
-		if !refused {
-			kept = append(kept, row)
-			f.bytes += rowBytes(row)
-			continue
+	var kept batch
+	i := int64(0)
+	for _, part := range f.parts {
+		for _, row := range part.Rows {
+			if e, refused := why[i]; refused {
+				emit(refusal(row, ReasonRowRefused, StageBigQuery,
+					fmt.Sprintf("table %v: %s (%v)", a.table.key, e.GetMessage(), e.GetCode())))
+			} else {
+				kept.add(row)
+			}
+			i++
 		}
-		emit(refusal(row, ReasonRowRefused, StageBigQuery,
-			fmt.Sprintf("table %v: %s (%v)", a.table.key, e.GetMessage(), e.GetCode())))
 	}
-	refused := len(f.rows) - len(kept)
+	refused := f.rows - kept.rows
 	a.metrics.refused.Inc(ctx, int64(refused))
-	f.rows = kept
+	f.batch = kept
 	return refused
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"cloud.google.com/go/bigquery/storage/managedwriter"
+	storage "cloud.google.com/go/bigquery/storage/apiv1"
 	"cloud.google.com/go/bigquery/storage/managedwriter/adapt"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
@@ -17,9 +17,13 @@ import (
 	"pixelbeam/schemas"
 )
 
-// openTimeout bounds one attempt to open a stream or to hand it a request. The
-// library retries inside both without a bound; past it we open anew.
-const openTimeout = 15 * time.Second
+const (
+	// openTimeout bounds one attempt to open a stream or to hand it a request,
+	// which waits while the service takes no more. Past it we open anew.
+	openTimeout = 15 * time.Second
+	// writeBuffer is how many bytes go to the network at once.
+	writeBuffer = 128 << 10
+)
 
 // tableKey identifies a destination.
 type tableKey struct{ Endpoint, Project, Dataset, Table string }
@@ -45,7 +49,11 @@ func acquireTable(key tableKey) (*sharedTable, error) {
 	})
 }
 
+// release gives up a table that acquireTable returned; a nil one is none.
 func (t *sharedTable) release() {
+	if t == nil {
+		return
+	}
 	sharedTables.release(t.key, func(t *sharedTable) { t.discard(t.current) })
 }
 
@@ -77,14 +85,6 @@ func tableMessage(t schemas.Table) (protoreflect.MessageDescriptor, error) {
 		return nil, fmt.Errorf("table %s: %s is not a message", t.Name, t.Message)
 	}
 	return message, nil
-}
-
-// connection is one open append stream with a client of its own: only ending the
-// client's context ends the library's internal retries.
-type connection struct {
-	*managedwriter.ManagedStream
-	client *managedwriter.Client
-	cancel context.CancelFunc
 }
 
 // clientError is a client that could not be made, so that nothing was asked of
@@ -125,12 +125,7 @@ func (t *sharedTable) discard(c *connection) {
 	}
 	<-t.gate
 	if mine {
-		c.cancel()
-		go func() {
-			// Both only report that the stream is over, which is what we want.
-			_ = c.ManagedStream.Close()
-			_ = c.client.Close()
-		}()
+		c.close()
 	}
 }
 
@@ -143,19 +138,12 @@ func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 	// the bundle's context.
 	life, cancel := context.WithCancel(context.Background())
 	opened := context.AfterFunc(ctx, cancel)
-	client, err := managedwriter.NewClient(life, t.key.Project, options...)
+	client, err := storage.NewBigQueryWriteClient(life, options...)
 	if err != nil {
 		cancel()
 		return nil, &clientError{err}
 	}
-	stream, err := client.NewManagedStream(life,
-		managedwriter.WithDestinationTable(managedwriter.TableParentFromParts(t.key.Project, t.key.Dataset, t.key.Table)),
-		managedwriter.WithType(managedwriter.DefaultStream),
-		managedwriter.WithSchemaDescriptor(t.descriptor),
-		// Flow control is ours; the library's leaks a slot on every failed open.
-		managedwriter.WithMaxInflightRequests(0),
-		managedwriter.WithTraceID("pixelbeam"),
-	)
+	c, err := openConnection(life, client, t.stream(), t.descriptor)
 	if err == nil && !opened() {
 		err = ctx.Err()
 	}
@@ -164,7 +152,13 @@ func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 		_ = client.Close()
 		return nil, err
 	}
-	return &connection{ManagedStream: stream, client: client, cancel: cancel}, nil
+	c.cancel = cancel
+	return c, nil
+}
+
+// stream is the name of the table's default stream.
+func (t *sharedTable) stream() string {
+	return fmt.Sprintf("projects/%s/datasets/%s/tables/%s/streams/_default", t.key.Project, t.key.Dataset, t.key.Table)
 }
 
 func writeOptions(address string) ([]option.ClientOption, error) {
@@ -172,7 +166,10 @@ func writeOptions(address string) ([]option.ClientOption, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []option.ClientOption{option.WithGRPCConnectionPool(1)}
+	options := []option.ClientOption{
+		option.WithGRPCConnectionPool(1),
+		option.WithGRPCDialOption(grpc.WithWriteBufferSize(writeBuffer)),
+	}
 	if e.Address != "" {
 		options = append(options, option.WithEndpoint(e.Address))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,46 @@ func writeBundle(ctx context.Context, t testing.TB, cfg BigQueryConfig, rows []s
 	return refused, fn.FinishBundle(ctx, emit)
 }
 
+// writeTogether passes rows through the DoFn of rows that travel together, some
+// at a time.
+func writeTogether(ctx context.Context, t testing.TB, cfg BigQueryConfig, rows []schemas.Row) ([]*pixelbeamv1.RejectedEntry, error) {
+	t.Helper()
+	fn := &bigQueryRowsFn{Config: cfg.withDefaults()}
+	if err := fn.Setup(); err != nil {
+		t.Fatal(err)
+	}
+	defer fn.Teardown()
+	var refused []*pixelbeamv1.RejectedEntry
+	emit := func(row schemas.Row) { refused = append(refused, rejectedEntry(t, row)) }
+	if err := fn.StartBundle(ctx, emit); err != nil {
+		return refused, err
+	}
+	for some := range slices.Chunk(rows, 7) {
+		if err := fn.ProcessElement(ctx, together(some), emit); err != nil {
+			return refused, err
+		}
+	}
+	return refused, fn.FinishBundle(ctx, emit)
+}
+
+// together frames rows as impression.Parse does.
+func together(rows []schemas.Row) schemas.Rows {
+	var out schemas.Rows
+	for _, row := range rows {
+		out.Wire = appendField(out.Wire, 1, row.Data)
+		out.Rows = append(out.Rows, row)
+	}
+	return out
+}
+
+type writer func(context.Context, testing.TB, BigQueryConfig, []schemas.Row) ([]*pixelbeamv1.RejectedEntry, error)
+
+// ways are the two ways of rows to the table.
+var ways = map[string]writer{
+	"one by one": writeBundle,
+	"together":   writeTogether,
+}
+
 func rejectedEntry(t testing.TB, row schemas.Row) *pixelbeamv1.RejectedEntry {
 	t.Helper()
 	e := &pixelbeamv1.RejectedEntry{}
@@ -98,11 +139,17 @@ func checkComplete(t *testing.T, f *fakeWrite, rows []schemas.Row) (extra int) {
 }
 
 func TestBigQueryStoresEachRowOnce(t *testing.T) {
+	for way, write := range ways {
+		t.Run(way, func(t *testing.T) { testStoresEachRowOnce(t, write) })
+	}
+}
+
+func testStoresEachRowOnce(t *testing.T, write writer) {
 	f := startFakeWrite(t)
 	rows := impressionRows(1000)
 	cfg := testConfig(f)
 	cfg.MaxBatchBytes = 5000
-	refused, err := writeBundle(t.Context(), t, cfg, rows)
+	refused, err := write(t.Context(), t, cfg, rows)
 	if err != nil || len(refused) > 0 {
 		t.Fatalf("refused %v, error %v", refused, err)
 	}
@@ -162,8 +209,9 @@ func TestBigQueryFaults(t *testing.T) {
 			}
 		}(), copies: true},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+	for i, test := range tests {
+		way := []string{"one by one", "together"}[i%2]
+		t.Run(test.name+", "+way, func(t *testing.T) {
 			t.Parallel()
 			f := startFakeWrite(t)
 			f.judge, f.open = test.judge, test.open
@@ -171,7 +219,7 @@ func TestBigQueryFaults(t *testing.T) {
 			cfg := testConfig(f)
 			cfg.MaxBatchBytes = 6000 // some 6 requests
 			cfg.AckTimeout = 500 * time.Millisecond
-			refused, err := writeBundle(t.Context(), t, cfg, rows)
+			refused, err := ways[way](t.Context(), t, cfg, rows)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -186,6 +234,12 @@ func TestBigQueryFaults(t *testing.T) {
 }
 
 func TestBigQuerySplitsOffBadRows(t *testing.T) {
+	for way, write := range ways {
+		t.Run(way, func(t *testing.T) { testSplitsOffBadRows(t, write) })
+	}
+}
+
+func testSplitsOffBadRows(t *testing.T, write writer) {
 	f := startFakeWrite(t)
 	bad := func(row []byte) bool { return strings.Contains(string(row), "bad") }
 	f.judge = func(_ int, rows [][]byte) verdict {
@@ -218,7 +272,7 @@ func TestBigQuerySplitsOffBadRows(t *testing.T) {
 	}
 	cfg := testConfig(f)
 	cfg.MaxBatchBytes = 4000
-	refused, err := writeBundle(t.Context(), t, cfg, rows)
+	refused, err := write(t.Context(), t, cfg, rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,6 +311,12 @@ func TestBigQueryAllRowsBad(t *testing.T) {
 }
 
 func TestBigQueryRequestLimits(t *testing.T) {
+	for way, write := range ways {
+		t.Run(way, func(t *testing.T) { testRequestLimits(t, write) })
+	}
+}
+
+func testRequestLimits(t *testing.T, write writer) {
 	f := startFakeWrite(t)
 	cfg := testConfig(f)
 	cfg.MaxBatchBytes = maxRequestBytes
@@ -274,7 +334,7 @@ func TestBigQueryRequestLimits(t *testing.T) {
 	}
 	add("largest", maxRequestBytes-100)
 	add("too large", maxRequestBytes)
-	refused, err := writeBundle(t.Context(), t, cfg, rows)
+	refused, err := write(t.Context(), t, cfg, rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +407,7 @@ func TestBigQueryFlushesOldRows(t *testing.T) {
 		rows++
 		time.Sleep(time.Millisecond)
 	}
-	if got := len(fn.appender.flights[0].rows); got != rows {
+	if got := fn.appender.flights[0].rows; got != rows {
 		t.Errorf("%d rows sent of %d", got, rows)
 	}
 	if err := fn.FinishBundle(t.Context(), emit); err != nil {

@@ -1,7 +1,8 @@
 // Package sink writes rows where they belong: BigQuery tables, the Bigtable
 // profile table, and JSON files for a look without any service.
 //
-// Every sink is a plain ParDo on PCollection<schemas.Row>, fused with what makes
+// Every sink is a plain ParDo on PCollection<schemas.Row>, or on
+// PCollection<schemas.Rows> where rows come in numbers, fused with what makes
 // the rows: no shuffle, no key. A bundle ends only when the service has
 // acknowledged all its rows, so a source that acknowledges after the bundle loses
 // nothing. Delivery is at least once: a bundle or a request whose acknowledgement

@@ -53,8 +53,8 @@ func (c JSONConfig) Validate() error {
 // remote tells whether Dir is not a local folder.
 func (c JSONConfig) remote() bool { return strings.Contains(c.Dir, "://") }
 
-// JSON writes a PCollection<schemas.Row> of wire-format messages of cfg.Table as
-// JSON lines, in the form of AppendJSON, to new files DIR/PREFIX-RUN-PROCESS.jsonl,
+// JSON writes a PCollection<schemas.Row>, or a PCollection<schemas.Rows>, of
+// wire-format messages of cfg.Table as JSON lines, in the form of AppendJSON, to new files DIR/PREFIX-RUN-PROCESS.jsonl,
 // where RUN is when the pipeline was built, so that runs never mix. It returns an
 // empty PCollection<schemas.Row>, for Terminate.
 //
@@ -72,7 +72,7 @@ func JSON(s beam.Scope, rows beam.PCollection, cfg JSONConfig) beam.PCollection 
 		panic(err)
 	}
 	s = s.Scope("JSON")
-	return beam.ParDo(s, &jsonFn{Config: cfg, Run: runName()}, rows)
+	return beam.ParDo(s, &jsonFn{Config: cfg, Run: runName()}, single(s, rows))
 }
 
 // Bytes of lines that a bundle collects before they are written.

@@ -19,7 +19,7 @@ func init() {
 }
 
 // drop is a sink that does nothing.
-func drop(logentry.Message, func(string, int)) {}
+func drop(logentry.Batch, func(string, int)) {}
 
 // BenchmarkPubSub reads a backlog of 1,575-byte messages from pubsubd, in the
 // same process, on Prism, to the last acknowledgement. The start of the job and

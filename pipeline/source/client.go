@@ -23,6 +23,11 @@ const (
 	// shorter intervals.
 	keepAlive = 5 * time.Minute
 
+	// Bytes in flight of one response and of all, and of one read.
+	streamWindow     = 4 << 20
+	connectionWindow = 16 << 20
+	readBuffer       = 128 << 10
+
 	// defaultLease is the shortest deadline that the service knows, assumed of
 	// a subscription that may be pulled from but not looked at.
 	defaultLease = 10 * time.Second
@@ -36,6 +41,11 @@ const (
 func newClient(ctx context.Context, cfg PubSubConfig) (*pubsub.SubscriptionAdminClient, error) {
 	opts := []option.ClientOption{
 		option.WithGRPCDialOption(grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAlive})),
+		// A pull's response is one to two megabytes: it should come without waiting
+		// for the window to be opened again, and in few reads.
+		option.WithGRPCDialOption(grpc.WithInitialWindowSize(streamWindow)),
+		option.WithGRPCDialOption(grpc.WithInitialConnWindowSize(connectionWindow)),
+		option.WithGRPCDialOption(grpc.WithReadBufferSize(readBuffer)),
 	}
 	if cfg.Endpoint != "" {
 		opts = append(opts,

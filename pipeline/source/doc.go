@@ -1,6 +1,7 @@
 // Package source brings log entries into the job: from files, from Pub/Sub
 // where the runner reads it natively (Dataflow), and from Pub/Sub everywhere
-// else. Every source returns PCollection<logentry.Message>.
+// else. [PubSub] returns PCollection<logentry.Batch>; the others return
+// PCollection<logentry.Message>, of which [Batch] makes the same.
 //
 // # Delivery
 //

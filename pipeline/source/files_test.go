@@ -89,7 +89,7 @@ func TestFilesReadsAWholeExport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, s := beam.NewPipelineWithRoot()
 			// The same file by two patterns is read once.
-			c := collect(t, s, Files(s, FilesConfig{Patterns: []string{dir, filepath.Join(dir, "requests/*.gz")}}))
+			c := collect(t, s, readFiles(s, FilesConfig{Patterns: []string{dir, filepath.Join(dir, "requests/*.gz")}}))
 			r, err := run(context.Background(), p)
 			if err != nil {
 				t.Fatal(err)
@@ -145,7 +145,7 @@ func TestFilesFromStorage(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.pattern, func(t *testing.T) {
 			p, s := beam.NewPipelineWithRoot()
-			c := collect(t, s, Files(s, FilesConfig{Patterns: []string{test.pattern}}))
+			c := collect(t, s, readFiles(s, FilesConfig{Patterns: []string{test.pattern}}))
 			if _, err := runners["prism"](context.Background(), p); err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +156,7 @@ func TestFilesFromStorage(t *testing.T) {
 	}
 	t.Run("no match", func(t *testing.T) {
 		p, s := beam.NewPipelineWithRoot()
-		collect(t, s, Files(s, FilesConfig{Patterns: []string{"gs://logs/absent/*.json"}}))
+		collect(t, s, readFiles(s, FilesConfig{Patterns: []string{"gs://logs/absent/*.json"}}))
 		_, err := runners["direct"](context.Background(), p)
 		if err == nil || !strings.Contains(err.Error(), `"gs://logs/absent/*.json" matches no file`) {
 			t.Errorf("error = %v, want one that names the pattern", err)
@@ -213,7 +213,7 @@ func TestFilesTruncatedGzipNamesTheFile(t *testing.T) {
 	for name, run := range runners {
 		t.Run(name, func(t *testing.T) {
 			p, s := beam.NewPipelineWithRoot()
-			collect(t, s, Files(s, FilesConfig{Patterns: []string{path}}))
+			collect(t, s, readFiles(s, FilesConfig{Patterns: []string{path}}))
 			_, err := run(context.Background(), p)
 			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "unexpected EOF") {
 				t.Errorf("error = %v, want unexpected EOF and the file's name", err)
@@ -350,3 +350,6 @@ func BenchmarkFiles(b *testing.B) {
 		})
 	}
 }
+
+// readFiles is Files as a job has it.
+func readFiles(s beam.Scope, cfg FilesConfig) beam.PCollection { return Batch(s, Files(s, cfg)) }

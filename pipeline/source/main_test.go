@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 }
 
 func init() {
-	dofn.Register[collectFn](func(f func(beam.EventTime, logentry.Message, func(string, int)), a []any) []any {
-		f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(func(string, int)))
+	dofn.Register[collectFn](func(f func(beam.EventTime, logentry.Batch, func(string, int)), a []any) []any {
+		f(a[0].(beam.EventTime), a[1].(logentry.Batch), a[2].(func(string, int)))
 		return nil
 	})
 	register.Emitter2[string, int]()
@@ -49,7 +49,7 @@ var runners = map[string]func(context.Context, *beam.Pipeline) (beam.PipelineRes
 type collector struct {
 	mu       sync.Mutex
 	messages []logentry.Message
-	times    []beam.EventTime
+	times    []beam.EventTime // of the batches
 }
 
 func (c *collector) len() int {
@@ -78,18 +78,18 @@ var (
 // output is consumed all the same, because Prism spins on a stage without any.
 type collectFn struct{ ID string }
 
-func (fn *collectFn) ProcessElement(et beam.EventTime, m logentry.Message, _ func(string, int)) {
+func (fn *collectFn) ProcessElement(et beam.EventTime, b logentry.Batch, _ func(string, int)) {
 	v, _ := collectors.Load(fn.ID)
 	c := v.(*collector)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.messages = append(c.messages, m)
+	c.messages = append(c.messages, b.Messages...)
 	c.times = append(c.times, et)
 }
 
 func discard(_ string, _ func(*int) bool) {}
 
-// collect ends a pipeline in a new collector.
+// collect ends a pipeline, of batches, in a new collector.
 func collect(t testing.TB, s beam.Scope, col beam.PCollection) *collector {
 	id := fmt.Sprint(collectorIDs.Add(1))
 	c := &collector{}

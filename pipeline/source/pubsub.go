@@ -20,7 +20,7 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[pubSubPosition]())
 	beam.RegisterType(reflect.TypeFor[*pubSubTracker]())
 	beam.RegisterType(reflect.TypeFor[*watermarkEstimator]())
-	type emit = func(beam.EventTime, logentry.Message)
+	type emit = func(beam.EventTime, logentry.Batch)
 	dofn.Register[readPubSubFn](func(f func(context.Context, *watermarkEstimator, *sdf.LockRTracker, []byte, emit) (sdf.ProcessContinuation, error), a []any) []any {
 		next, err := f(a[0].(context.Context), a[1].(*watermarkEstimator), a[2].(*sdf.LockRTracker), a[3].([]byte), a[4].(emit))
 		return []any{next, err}
@@ -30,7 +30,7 @@ func init() {
 // Defaults of PubSubConfig.
 const (
 	DefaultPullers         = 8
-	DefaultMaxBundle       = 5000
+	DefaultMaxBundle       = 20_000
 	DefaultMaxBundleMillis = 200
 	DefaultSlackMillis     = 2000
 	DefaultIdleResponses   = 2
@@ -116,7 +116,7 @@ func (c PubSubConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// PubSub returns PCollection<logentry.Message>, the messages of a subscription,
+// PubSub returns PCollection<logentry.Batch>, the messages of a subscription,
 // on a runner that resumes splittable DoFns once it has taken their outputs, as
 // Prism does. (Flink resumes them before its checkpoint, and the direct runner
 // never: the one could lose messages in a crash, the other ends after a bundle.
@@ -124,7 +124,7 @@ func (c PubSubConfig) Validate() error {
 // that does not validate.
 //
 // The event time of a message is its attribute logging.googleapis.com/timestamp,
-// else its publish time. Origin is the message id, Offset -1, ReceiveTime the
+// else its publish time; that of a batch is its earliest. Origin is the message id, Offset -1, ReceiveTime the
 // publish time. The package comment tells about delivery.
 //
 // The server being away, or busy, or refusing for a while, is waited out with a
@@ -183,7 +183,7 @@ func (fn *readPubSubFn) WatermarkEstimatorState(we *watermarkEstimator) int64 { 
 // ProcessElement delivers one bundle. That it is called again with the position
 // that the previous call left is the runner's word that it has taken that
 // call's outputs.
-func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimator, rt *sdf.LockRTracker, _ []byte, emit func(beam.EventTime, logentry.Message)) (sdf.ProcessContinuation, error) {
+func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimator, rt *sdf.LockRTracker, _ []byte, emit func(beam.EventTime, logentry.Batch)) (sdf.ProcessContinuation, error) {
 	pos := rt.GetRestriction().(pubSubPosition)
 	r := readers.get(ctx, pos.Reader, fn.Config)
 	defer r.report(ctx)
@@ -208,11 +208,9 @@ func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimat
 			return sdf.StopProcessing(), nil
 		}
 		r.keep()
-		for i := range b.messages {
-			emit(b.times[i], b.messages[i])
-		}
 		n += len(b.messages)
-		b.messages, b.times = nil, nil
+		emit(b.earliest, logentry.Batch{Messages: b.messages})
+		b.messages = nil
 		bundle = append(bundle, b)
 	}
 	r.deliver(number, bundle)

@@ -20,7 +20,7 @@ import (
 func TestPubSubNativeTransform(t *testing.T) {
 	p, s := beam.NewPipelineWithRoot()
 	col := PubSubNative(s, PubSubNativeConfig{Subscription: testSubscription})
-	beam.ParDo(s, drop, col)
+	beam.ParDo(s, drop, Batch(s, col))
 	requirePerformant(t, p)
 	edges, _, err := p.Build()
 	if err != nil {

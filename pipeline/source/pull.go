@@ -5,16 +5,9 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
-
-	"pixelbeam/transforms/logentry"
+	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/grpc"
 )
-
-// timestampAttribute is the attribute that the log router gives every message:
-// the entry's timestamp, RFC 3339.
-// https://cloud.google.com/logging/docs/export/pubsub
-const timestampAttribute = "logging.googleapis.com/timestamp"
 
 const (
 	// pullSize is the most messages that a pull asks for. The service gives no
@@ -81,12 +74,14 @@ func (r *reader) pull(i int) {
 func (r *reader) pullOnce(i int) (int, error) {
 	ctx, cancel := context.WithTimeout(r.pullCtx, pullTimeout)
 	defer cancel()
-	resp, err := r.client.Pull(ctx, &pubsubpb.PullRequest{Subscription: r.cfg.Subscription, MaxMessages: int32(r.pullMax)})
+	codec := newPullCodec()
+	_, err := r.client.Pull(ctx, &pubsubpb.PullRequest{Subscription: r.cfg.Subscription, MaxMessages: int32(r.pullMax)},
+		gax.WithGRPCOptions(grpc.ForceCodecV2(codec)))
 	if err != nil {
 		return 0, err
 	}
 	r.counts.pulls.Add(1)
-	b := newBatch(resp.GetReceivedMessages())
+	b := codec.batch
 	n := len(b.messages)
 	if n > 0 {
 		r.leases.hold(b)
@@ -94,43 +89,4 @@ func (r *reader) pullOnce(i int) (int, error) {
 	}
 	r.pulled(i, b) // from here on b is the bundle's
 	return n, nil
-}
-
-// newBatch turns the messages of a response into ours, with their event times.
-func newBatch(received []*pubsubpb.ReceivedMessage) *batch {
-	b := &batch{
-		ackIDs:   make([]string, len(received)),
-		messages: make([]logentry.Message, len(received)),
-		times:    make([]beam.EventTime, len(received)),
-	}
-	for i, rm := range received {
-		m := newMessage(rm.GetMessage())
-		b.ackIDs[i] = rm.GetAckId()
-		b.messages[i] = m
-		b.times[i] = eventTime(&m)
-	}
-	b.sample = sampleTimes(b.times)
-	return b
-}
-
-// newMessage turns a Pub/Sub message into ours, which shares its memory.
-func newMessage(m *pubsubpb.PubsubMessage) logentry.Message {
-	out := logentry.Message{
-		Data:      m.GetData(),
-		Timestamp: m.GetAttributes()[timestampAttribute],
-		Origin:    m.GetMessageId(),
-		Offset:    -1,
-	}
-	if t := m.GetPublishTime(); t != nil {
-		out.ReceiveTime = t.AsTime().UnixMicro()
-	}
-	return out
-}
-
-// eventTime returns the time in the message's attribute, else its publish time.
-func eventTime(m *logentry.Message) beam.EventTime {
-	if t, err := time.Parse(time.RFC3339Nano, m.Timestamp); err == nil {
-		return mtime.FromTime(t)
-	}
-	return mtime.FromTime(time.UnixMicro(m.ReceiveTime))
 }

@@ -31,8 +31,8 @@ const (
 type batch struct {
 	ackIDs   []string
 	messages []logentry.Message // gone once delivered
-	times    []beam.EventTime   // of messages
-	sample   []int64            // of times
+	earliest beam.EventTime     // of the messages
+	sample   []int64            // of their event times, in milliseconds
 
 	leased time.Time // when the lease began or was extended; guarded by leases
 	acked  bool      // handed over to be acknowledged; guarded by leases
@@ -98,7 +98,7 @@ func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
 		id:              id,
 		cfg:             cfg,
 		pullMax:         pullMax,
-		slots:           make(chan struct{}, cfg.Pullers+2*cfg.MaxBundle/pullMax),
+		slots:           make(chan struct{}, cfg.Pullers+cfg.MaxBundle/pullMax),
 		wake:            make(chan struct{}, 1),
 		pullers:         make([]pullState, cfg.Pullers),
 		pulling:         cfg.Pullers,

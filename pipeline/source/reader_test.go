@@ -34,12 +34,14 @@ func newRunner(t *testing.T, cfg PubSubConfig) *runner {
 }
 
 // bundle processes pos once and returns what was delivered and the residual, if
-// the input goes on. split is called after each message.
+// the input goes on. split is called after each batch.
 func (r *runner) bundle(pos pubSubPosition, split func(*sdf.LockRTracker)) (delivered []string, residual *pubSubPosition) {
 	r.t.Helper()
 	rt := r.fn.CreateTracker(pos)
-	cont, err := r.fn.ProcessElement(r.ctx, r.we, rt, nil, func(_ beam.EventTime, m logentry.Message) {
-		delivered = append(delivered, string(m.Data))
+	cont, err := r.fn.ProcessElement(r.ctx, r.we, rt, nil, func(_ beam.EventTime, b logentry.Batch) {
+		for _, m := range b.Messages {
+			delivered = append(delivered, string(m.Data))
+		}
 		if split != nil {
 			split(rt)
 		}

@@ -11,6 +11,7 @@ import (
 
 func init() {
 	beam.RegisterType(reflect.TypeFor[logentry.Message]())
+	beam.RegisterType(reflect.TypeFor[logentry.Batch]())
 	register.Emitter1[logentry.Message]()
-	register.Emitter2[beam.EventTime, logentry.Message]()
+	register.Emitter2[beam.EventTime, logentry.Batch]()
 }

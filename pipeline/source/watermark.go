@@ -53,15 +53,6 @@ type sample struct {
 	ms        []int64
 }
 
-// sampleTimes returns every sampleStride-th event time, the first included.
-func sampleTimes[T ~int64](times []T) []int64 {
-	out := make([]int64, 0, 1+len(times)/sampleStride)
-	for i := 0; i < len(times); i += sampleStride {
-		out = append(out, int64(times[i]))
-	}
-	return out
-}
-
 func (e *eventTimes) add(now time.Time, ms []int64) {
 	e.recent = append(e.recent, sample{now, ms})
 }

@@ -30,6 +30,9 @@ type Options struct {
 	// UserAgentRules are the rules for browser, system and device; default the
 	// embedded ones.
 	UserAgentRules useragent.Rules
+	// OmitRecords makes Parse emit no records, which cost more than they seem
+	// where nothing consumes them.
+	OmitRecords bool
 }
 
 // DefaultPixelPaths returns the paths that a pixel has unless told otherwise.

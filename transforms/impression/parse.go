@@ -2,6 +2,7 @@ package impression
 
 import (
 	"context"
+	"encoding/binary"
 	"reflect"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -16,16 +17,20 @@ import (
 func init() {
 	beam.RegisterType(reflect.TypeFor[Record]())
 	beam.RegisterType(reflect.TypeFor[schemas.Row]())
+	beam.RegisterType(reflect.TypeFor[schemas.Rows]())
 	beam.RegisterType(reflect.TypeFor[logentry.Message]())
-	register.DoFn5x0[context.Context, logentry.Message, func(schemas.Row), func(Record), func(schemas.Row)](&parseFn{})
+	beam.RegisterType(reflect.TypeFor[logentry.Batch]())
+	register.DoFn4x0[logentry.Batch, func(schemas.Rows), func(Record), func(schemas.Row)](&parseFn{})
 	register.Emitter1[schemas.Row]()
+	register.Emitter1[schemas.Rows]()
 	register.Emitter1[Record]()
 }
 
-// Parse turns a PCollection<logentry.Message> into three collections:
+// Parse turns a PCollection<logentry.Batch> into three collections:
 //
-//   - rows, PCollection<schemas.Row> of pixelbeam.v1.Impression;
-//   - records, PCollection<Record>, what windows need of the same impressions;
+//   - rows, PCollection<schemas.Rows> of pixelbeam.v1.Impression;
+//   - records, PCollection<Record>, what windows need of the same impressions, or
+//     nothing if the options say so;
 //   - rejected, PCollection<schemas.Row> of pixelbeam.v1.RejectedEntry.
 //
 // It counts every entry once, in the Beam counters entries_read, impressions,
@@ -70,31 +75,70 @@ const (
 	bufferSize = 512 << 10
 	// A buffer with less than this left, or than twice the entry, is let go.
 	bufferRest = 16 << 10
+	// Before a row stand its tag and its length, of two bytes unless the row is
+	// uncommonly short or long.
+	headSize  = 3
+	shortRow  = 1 << 7
+	longRow   = 1 << 14
+	rowsField = 1<<3 | byte(protowire.BytesType) // ProtoRows.serialized_rows
 )
 
-// ProcessElement emits what becomes of one entry.
-func (fn *parseFn) ProcessElement(_ context.Context, m logentry.Message, row func(schemas.Row), record func(Record), rejected func(schemas.Row)) {
-	if need := max(bufferRest, 2*len(m.Data)); cap(fn.buffer)-len(fn.buffer) < need {
-		fn.buffer = make([]byte, 0, max(bufferSize, need))
-	}
-	start := len(fn.buffer)
-	var rec Record
-	data, verdict := fn.converter.Convert(&m, fn.buffer[start:start], &rec)
-	fn.totals.count(verdict)
-	switch verdict.Kind {
-	case Impression:
-		if end := start + len(data); end <= cap(fn.buffer) {
-			fn.buffer = fn.buffer[:end]
+// ProcessElement emits what becomes of a batch of entries.
+func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), record func(Record), rejected func(schemas.Row)) {
+	out := schemas.Rows{Rows: make([]schemas.Row, 0, len(b.Messages))}
+	start := len(fn.buffer) // of the rows that are not yet emitted
+	flush := func() {
+		if len(out.Rows) > 0 {
+			out.Wire = fn.buffer[start:len(fn.buffer):len(fn.buffer)]
+			rows(out)
+			out = schemas.Rows{Rows: out.Rows[len(out.Rows):]}
 		}
-		row(schemas.Row{Data: data[:len(data):len(data)], Origin: m.Data, ReceiveTime: m.ReceiveTime, Source: m.Origin})
-		record(rec)
-	case Rejected:
-		rejected(RejectedRow(&m, "parse", string(verdict.Reason), verdict.Detail))
+		start = len(fn.buffer)
 	}
+	var rec Record
+	for i := range b.Messages {
+		m := &b.Messages[i]
+		if need := max(bufferRest, 2*len(m.Data)); cap(fn.buffer)-len(fn.buffer) < need {
+			flush()
+			fn.buffer, start = make([]byte, 0, max(bufferSize, need)), 0
+		}
+		at := len(fn.buffer) + headSize
+		data, verdict := fn.converter.Convert(m, fn.buffer[at:at], &rec)
+		fn.totals.count(verdict)
+		switch verdict.Kind {
+		case Impression:
+			row := schemas.Row{Origin: m.Data, ReceiveTime: m.ReceiveTime, Source: m.Origin}
+			inPlace := at+len(data) <= cap(fn.buffer)
+			if inPlace && len(data) >= shortRow && len(data) < longRow {
+				fn.buffer = fn.buffer[:at+len(data)]
+				fn.buffer[at-headSize] = rowsField
+				binary.LittleEndian.PutUint16(fn.buffer[at-headSize+1:], uint16(len(data)&0x7f|0x80|len(data)>>7<<8))
+				row.Data = data[:len(data):len(data)]
+				out.Rows = append(out.Rows, row)
+			} else {
+				// A row that does not fit goes alone, as a copy: the record borrows
+				// from where it was made.
+				flush()
+				wire := protowire.AppendBytes([]byte{rowsField}, data)
+				row.Data = wire[len(wire)-len(data):]
+				rows(schemas.Rows{Wire: wire, Rows: []schemas.Row{row}})
+				if inPlace {
+					fn.buffer = fn.buffer[:at+len(data)]
+				}
+				start = len(fn.buffer)
+			}
+			if !fn.Options.OmitRecords {
+				record(rec)
+			}
+		case Rejected:
+			rejected(RejectedRow(m, "parse", string(verdict.Reason), verdict.Detail))
+		}
+	}
+	flush()
 }
 
 // FinishBundle adds the bundle's counts to the Beam counters.
-func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Row), _ func(Record), _ func(schemas.Row)) {
+func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Rows), _ func(Record), _ func(schemas.Row)) {
 	fn.totals.report(ctx)
 	fn.totals.reset()
 }

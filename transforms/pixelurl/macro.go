@@ -4,10 +4,9 @@ package pixelurl
 // %%...%%, [...] or {...} around one or more letters, digits, _ : . or -, or
 // %e...! around one or more letters, digits or _.
 func isMacro(v []byte) bool {
-	return len(v) >= 3 && macroBytes[v[0]]&beginsMacro != 0 && isWholeMacro(v)
-}
-
-func isWholeMacro(v []byte) bool {
+	if len(v) < 3 {
+		return false
+	}
 	last := len(v) - 1
 	switch v[0] {
 	case '[':
@@ -28,7 +27,6 @@ func isWholeMacro(v []byte) bool {
 const (
 	inMacro      = 1
 	inShortMacro = 2
-	beginsMacro  = 4
 )
 
 var macroBytes = func() (t [256]byte) {
@@ -38,9 +36,6 @@ var macroBytes = func() (t [256]byte) {
 		}
 	}
 	t[':'], t['.'], t['-'] = inMacro, inMacro, inMacro
-	for _, c := range []byte("[{$%") {
-		t[c] = beginsMacro
-	}
 	return t
 }()
 
