@@ -62,18 +62,29 @@ func (s *Server) inUse(seg *segment) []*copying {
 func (s *Server) copyForward(old *segment, work []*copying) error {
 	var records []byte
 	var items, bytes int64
-	for _, c := range work {
+	ends := make([]int, len(work)) // of the records
+	for i, c := range work {
+		encoded, err := c.msg.load()
+		if err != nil {
+			return err
+		}
 		var numbers []uint64
 		for _, h := range c.holders {
 			numbers = append(numbers, h.sub.number)
 			items++
 			bytes += c.msg.logBytes()
 		}
-		records = appendPublishRecord(records, c.msg, numbers)
+		records = appendPublishRecord(records, c.msg, encoded, numbers)
+		ends[i] = len(records)
 	}
-	seg, err := s.log.append(records, items, bytes)
+	seg, base, err := s.log.append(records, items, bytes)
 	if err != nil {
 		return err
+	}
+	for i, c := range work {
+		if c.msg.encoded == nil {
+			c.msg.at.Store(&place{seg, base + int64(ends[i]-c.msg.size)})
+		}
 	}
 	acked := map[uint64][]uint64{}
 	for _, c := range work {

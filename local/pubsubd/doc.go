@@ -40,5 +40,6 @@
 // The log is cut into segments. A segment goes when it and all older ones hold
 // nothing unacknowledged; where a few old messages would hold up many acknowledged
 // ones, they are copied to the end. The disk space used is thus bounded by about
-// twice the unacknowledged messages plus four segments.
+// twice the unacknowledged messages plus four segments. A backlog lies in the log
+// and not in memory ([Options].WaitingBytes).
 package pubsubd

@@ -1,6 +1,7 @@
 package pubsubd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,9 @@ func TestRestart(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			dir := t.TempDir()
 			opts := Options{Dir: dir, PullWait: time.Millisecond, Sync: mode == "synced"}
+			if mode == "killed" {
+				opts.WaitingBytes = 1 // messages are in the log only
+			}
 			s := start(t, opts)
 			topics, subs := adminClients(t, s)
 			const other = "projects/p/subscriptions/other"
@@ -122,7 +126,11 @@ func replayedTexts(t *testing.T, dir string) []string {
 	var out []string
 	s.subscriptions[testSub].each(func(it *item) {
 		m := &pubsubpb.PubsubMessage{}
-		if err := proto.Unmarshal(it.msg.encoded, m); err != nil {
+		encoded, err := it.msg.load()
+		if err == nil {
+			err = proto.Unmarshal(encoded, m)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, string(m.GetData()))
@@ -230,7 +238,13 @@ func TestTornTail(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got strings.Builder
-			s.subscriptions[testSub].each(func(it *item) { fmt.Fprintf(&got, "%s", it.msg.encoded[2:3]) })
+			s.subscriptions[testSub].each(func(it *item) {
+				encoded, err := it.msg.load()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.Write(encoded[2:3])
+			})
 			if got.String() != test.want {
 				t.Errorf("replayed %q, want %q", got.String(), test.want)
 			}
@@ -308,9 +322,14 @@ func TestAcknowledgedSegmentsGo(t *testing.T) {
 }
 
 func TestOneOldMessageDoesNotHoldUpTheLog(t *testing.T) {
+	t.Run("in memory", func(t *testing.T) { oneOldMessage(t, 0) })
+	t.Run("in the log only", func(t *testing.T) { oneOldMessage(t, 1) })
+}
+
+func oneOldMessage(t *testing.T, waitingBytes int64) {
 	dir := t.TempDir()
 	now := newClock()
-	s := start(t, Options{Dir: dir, SegmentBytes: 4 << 10, Now: now.Now, PullWait: time.Millisecond})
+	s := start(t, Options{Dir: dir, SegmentBytes: 4 << 10, WaitingBytes: waitingBytes, Now: now.Now, PullWait: time.Millisecond})
 	const other = "projects/p/subscriptions/other"
 	if err := s.CreateSubscription(other, testTopic); err != nil {
 		t.Fatal(err)
@@ -329,8 +348,9 @@ func TestOneOldMessageDoesNotHoldUpTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	publish(t, s, "first")      // so that something waits
 	ids := publish(t, s, "old") // both keep it
-	pullOnce(t, subs, 1)
+	ack(t, subs, pullOnce(t, subs, 2)[0])
 	late := pullOther()
 	for range 100 {
 		publish(t, s, strings.Repeat("x", 3000))
@@ -339,6 +359,9 @@ func TestOneOldMessageDoesNotHoldUpTheLog(t *testing.T) {
 	}
 	waitFor(t, func() bool { return len(segmentsIn(t, dir)) <= keepSegments+2 })
 	ackOther(late)
+	// It is handed out from where it was copied to.
+	now.advance(time.Hour)
+	wantTexts(t, pullOnce(t, subs, 10), "old")
 	closeServer(t, s)
 
 	s = start(t, Options{Dir: dir, PullWait: time.Millisecond})
@@ -400,4 +423,32 @@ func TestPublishFailsWhenTheLogDoes(t *testing.T) {
 	if n := len(replayedTexts(t, dir)); n != 1 {
 		t.Errorf("%d messages after the next start, want 1", n)
 	}
+}
+
+// TestUnreadableLog: a message that cannot be read is neither lost nor handed out
+// empty.
+func TestUnreadableLog(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Dir: dir, WaitingBytes: 1, PullWait: time.Millisecond})
+	_, subs := adminClients(t, s)
+	publish(t, s, "a")
+	publish(t, s, "b") // only in the log, as a waits
+	segments := segmentsIn(t, dir)
+	last := segments[len(segments)-1]
+	content, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(last, 10); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if resp, err := subs.Pull(ctx, &pubsubpb.PullRequest{Subscription: testSub, MaxMessages: 10}); err == nil {
+		t.Errorf("pulled %q from a log that cannot be read", texts(resp.GetReceivedMessages()))
+	}
+	if err := os.WriteFile(last, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantTexts(t, pullOnce(t, subs, 10), "a b")
 }

@@ -1,19 +1,50 @@
 package pubsubd
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // message is one published message, shared by its subscriptions.
 type message struct {
 	id uint64
 	// published is the publish time.
 	published time.Time
+	// size is the length of encoded.
+	size int
 	// encoded is the PubsubMessage in wire format, id and publish time included.
-	// It is never changed.
+	// It is never changed. It is nil where only the log has it: then at says where.
 	encoded []byte
+	at      atomic.Pointer[place]
+}
+
+// place is where the log has the encoding of a message.
+type place struct {
+	segment *segment
+	offset  int64
 }
 
 // logBytes is about the size of the message's record.
-func (m *message) logBytes() int64 { return int64(len(m.encoded)) + 28 }
+func (m *message) logBytes() int64 { return int64(m.size) + 28 }
+
+// load returns the message's encoding. It fails for a message that is only in the
+// log and has been acknowledged.
+func (m *message) load() ([]byte, error) {
+	if m.encoded != nil {
+		return m.encoded, nil
+	}
+	for {
+		p := m.at.Load()
+		b := make([]byte, m.size)
+		err := p.segment.readAt(b, p.offset)
+		if err == nil {
+			return b, nil
+		}
+		if m.at.Load() == p { // else it was copied meanwhile
+			return nil, err
+		}
+	}
+}
 
 // item is a message in one subscription, from publish to acknowledgement. Its
 // subscription's lock guards all of it but msg.
@@ -38,6 +69,7 @@ type item struct {
 type list struct {
 	head, tail *item
 	n          int
+	bytes      int64 // of the messages, wherever they are
 }
 
 func (l *list) push(it *item) {
@@ -49,6 +81,7 @@ func (l *list) push(it *item) {
 	}
 	l.tail = it
 	l.n++
+	l.bytes += int64(it.msg.size)
 }
 
 // remove takes the item out of whichever list holds it.
@@ -66,4 +99,5 @@ func (it *item) remove() {
 	}
 	it.in, it.prev, it.next = nil, nil, nil
 	l.n--
+	l.bytes -= int64(it.msg.size)
 }

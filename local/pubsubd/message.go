@@ -100,11 +100,13 @@ func attributeSize(k, v string) int {
 
 // encodeReceived returns the wire format of a repeated ReceivedMessage field with
 // number 1, as it stands in PullResponse and StreamingPullResponse.
-func encodeReceived(ds []delivery) []byte {
+// It fails where the log cannot be read, and leaves out what was acknowledged
+// meanwhile.
+func encodeReceived(sub *subscription, ds []delivery) ([]byte, error) {
 	var scratch [16]byte
 	received := func(d delivery) (ackID []byte, size int) {
 		ackID = strconv.AppendUint(scratch[:0], d.lease, 36)
-		return ackID, 1 + protowire.SizeBytes(len(ackID)) + 1 + protowire.SizeBytes(len(d.item.msg.encoded))
+		return ackID, 1 + protowire.SizeBytes(len(ackID)) + 1 + protowire.SizeBytes(d.item.msg.size)
 	}
 	total := 0
 	for _, d := range ds {
@@ -113,15 +115,22 @@ func encodeReceived(ds []delivery) []byte {
 	}
 	b := make([]byte, 0, total)
 	for _, d := range ds {
+		encoded, err := d.item.msg.load()
+		if err != nil {
+			if !sub.holds(d) {
+				continue
+			}
+			return nil, status.Errorf(codes.Unavailable, "pubsubd: read a message: %v", err)
+		}
 		ackID, size := received(d)
 		b = protowire.AppendTag(b, 1, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(size))
 		b = protowire.AppendTag(b, 1, protowire.BytesType)
 		b = protowire.AppendBytes(b, ackID)
 		b = protowire.AppendTag(b, 2, protowire.BytesType)
-		b = protowire.AppendBytes(b, d.item.msg.encoded)
+		b = protowire.AppendBytes(b, encoded)
 	}
-	return b
+	return b, nil
 }
 
 // parseAckIDs returns the leases of acknowledgement ids.

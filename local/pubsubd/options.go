@@ -11,6 +11,7 @@ const (
 	defaultAckDeadline  = 60 * time.Second
 	defaultPullWait     = time.Second
 	defaultSegmentBytes = 64 << 20
+	defaultWaitingBytes = 32 << 20
 
 	// ackFlushInterval bounds how long an acknowledgement stays in memory only.
 	ackFlushInterval = 50 * time.Millisecond
@@ -31,6 +32,11 @@ type Options struct {
 	// SegmentBytes is the size at which a new log segment is begun, 4 KiB or
 	// more; default 64 MiB.
 	SegmentBytes int64
+	// WaitingBytes is how much may wait in a subscription before what comes is
+	// left in the log only, and read from there when its turn comes, so that a
+	// backlog takes about 300 bytes of memory a message; default 32 MiB. It means
+	// nothing without Dir.
+	WaitingBytes int64
 	// Fault, if set, is called with the name of the method ("Publish", "Pull",
 	// "Acknowledge"...) before a call is handled, Server.Publish included, from
 	// many goroutines. An error is the answer in place of handling; make it with
@@ -55,6 +61,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegmentBytes
 	}
+	if o.WaitingBytes == 0 {
+		o.WaitingBytes = defaultWaitingBytes
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -70,6 +79,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.SegmentBytes < 4<<10 {
 		errs = append(errs, fmt.Errorf("pubsubd: SegmentBytes %d: want 4096 or more", o.SegmentBytes))
+	}
+	if o.WaitingBytes < 0 {
+		errs = append(errs, fmt.Errorf("pubsubd: WaitingBytes %d: want 1 or more", o.WaitingBytes))
 	}
 	return o, errors.Join(errs...)
 }

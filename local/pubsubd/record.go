@@ -88,7 +88,8 @@ func appendSubscriptionGoneRecord(b []byte, number uint64) []byte {
 	})
 }
 
-func appendPublishRecord(b []byte, m *message, subscriptions []uint64) []byte {
+// appendPublishRecord appends a record that ends with encoded, m's encoding.
+func appendPublishRecord(b []byte, m *message, encoded []byte, subscriptions []uint64) []byte {
 	return appendRecord(b, recordPublish, func(b []byte) []byte {
 		b = binary.AppendUvarint(b, m.id)
 		b = binary.AppendUvarint(b, uint64(m.published.UnixNano()))
@@ -96,7 +97,7 @@ func appendPublishRecord(b []byte, m *message, subscriptions []uint64) []byte {
 		for _, n := range subscriptions {
 			b = binary.AppendUvarint(b, n)
 		}
-		return append(b, m.encoded...)
+		return append(b, encoded...)
 	})
 }
 
@@ -148,13 +149,13 @@ func (r *numbers) err() error {
 	return nil
 }
 
-// parsePublish reads the body of a publish record. The message's bytes borrow
-// from body.
-func parsePublish(body []byte) (message, []uint64, error) {
+// parsePublish reads the body of a publish record. The message's encoding borrows
+// from body, at its end.
+func parsePublish(body []byte) (*message, []uint64, error) {
 	r := numbers{b: body}
-	m := message{id: r.next(), published: time.Unix(0, int64(r.next()))}
+	m := &message{id: r.next(), published: time.Unix(0, int64(r.next()))}
 	subscriptions := r.list()
-	m.encoded = r.b
+	m.encoded, m.size = r.b, len(r.b)
 	return m, subscriptions, r.err()
 }
 

@@ -24,6 +24,7 @@ type replay struct {
 	lastID        uint64
 	lastNumber    uint64
 
+	waitingBytes    int64 // Options.WaitingBytes
 	newSubscription func(number uint64, config *pubsubpb.Subscription) *subscription
 }
 
@@ -105,7 +106,7 @@ func (r *replay) readSegment(b []byte, seg *segment) (good int64, err error) {
 		good = int64(len(b) - len(rest))
 		payload, next, err := nextRecord(rest)
 		if err == nil {
-			err = r.apply(payload[0], payload[1:], seg)
+			err = r.apply(payload[0], payload[1:], seg, good+headerSize+int64(len(payload)))
 		}
 		if err != nil {
 			return good, err
@@ -115,8 +116,9 @@ func (r *replay) readSegment(b []byte, seg *segment) (good int64, err error) {
 	return int64(len(b)), nil
 }
 
-// apply applies one record. Records of subscriptions that are gone say nothing.
-func (r *replay) apply(kind byte, body []byte, seg *segment) error {
+// apply applies one record, which ends at an offset of its segment. Records of
+// subscriptions that are gone say nothing.
+func (r *replay) apply(kind byte, body []byte, seg *segment, end int64) error {
 	switch kind {
 	case recordTopic:
 		t := &pubsubpb.Topic{}
@@ -148,7 +150,7 @@ func (r *replay) apply(kind byte, body []byte, seg *segment) error {
 		}
 		return fields.err()
 	case recordPublish:
-		return r.publish(body, seg)
+		return r.publish(body, seg, end)
 	case recordAck:
 		number, ids, err := parseAck(body)
 		if s, ok := r.subscriptions[number]; ok {
@@ -165,27 +167,31 @@ func (r *replay) apply(kind byte, body []byte, seg *segment) error {
 
 // publish puts a message into its subscriptions, or notes its new place if it is
 // there: then it was copied out of an older segment.
-func (r *replay) publish(body []byte, seg *segment) error {
-	m, numbers, err := parsePublish(body)
+func (r *replay) publish(body []byte, seg *segment, end int64) error {
+	msg, numbers, err := parsePublish(body)
 	if err != nil {
 		return err
 	}
-	r.lastID = max(r.lastID, m.id)
-	msg := &message{id: m.id, published: m.published}
+	r.lastID = max(r.lastID, msg.id)
+	at := &place{seg, end - int64(msg.size)}
+	borrowed := msg.encoded
+	msg.encoded = nil
+	msg.at.Store(at)
 	for _, n := range numbers {
 		s, ok := r.subscriptions[n]
 		if !ok {
 			continue
 		}
-		it, ok := s.items[m.id]
+		it, ok := s.items[msg.id]
 		if ok {
 			it.segment.release(it)
+			it.msg.at.Store(at)
 		} else {
-			if msg.encoded == nil {
-				msg.encoded = bytes.Clone(m.encoded)
+			if msg.encoded == nil && s.ready.bytes < r.waitingBytes {
+				msg.encoded = bytes.Clone(borrowed)
 			}
 			it = &item{msg: msg}
-			s.items[m.id] = it
+			s.items[msg.id] = it
 			s.ready.push(it)
 		}
 		it.segment = seg

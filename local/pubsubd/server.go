@@ -106,6 +106,7 @@ func (s *Server) open() error {
 		topics:          map[string]*pubsubpb.Topic{},
 		subscriptions:   map[uint64]*replayed{},
 		newSubscription: s.newSubscription,
+		waitingBytes:    s.opts.WaitingBytes,
 	}
 	log, err := openLog(s.opts, r)
 	if err != nil {
@@ -300,7 +301,8 @@ func (s *Server) publish(topic string, msgs []Message) ([]string, error) {
 	published := make([]*message, len(msgs))
 	for i := range msgs {
 		id := firstID + uint64(i)
-		published[i] = &message{id: id, published: now, encoded: msgs[i].encode(id, now)}
+		encoded := msgs[i].encode(id, now)
+		published[i] = &message{id: id, published: now, encoded: encoded, size: len(encoded)}
 	}
 	seg, err := s.write(published, subs)
 	if err != nil {
@@ -312,24 +314,37 @@ func (s *Server) publish(topic string, msgs []Message) ([]string, error) {
 	return ids, nil
 }
 
-// write puts messages into the log, if there is one.
+// write puts messages into the log, if there is one, and leaves them only there
+// while much waits already.
 func (s *Server) write(msgs []*message, subs []*subscription) (*segment, error) {
 	if s.log == nil {
 		return nil, nil
 	}
 	numbers := make([]uint64, len(subs))
+	waiting := int64(0)
 	for i, sub := range subs {
 		numbers[i] = sub.number
+		waiting = max(waiting, sub.waitingBytes())
 	}
 	buffer := records.Get().(*[]byte)
 	defer records.Put(buffer)
 	b, size := (*buffer)[:0], int64(0)
-	for _, m := range msgs {
-		b = appendPublishRecord(b, m, numbers)
+	ends := make([]int, len(msgs)) // of the records
+	for i, m := range msgs {
+		b = appendPublishRecord(b, m, m.encoded, numbers)
+		ends[i] = len(b)
 		size += m.logBytes()
 	}
 	*buffer = b
-	return s.log.append(b, int64(len(msgs)*len(subs)), size*int64(len(subs)))
+	seg, base, err := s.log.append(b, int64(len(msgs)*len(subs)), size*int64(len(subs)))
+	if err != nil || waiting < s.opts.WaitingBytes {
+		return seg, err
+	}
+	for i, m := range msgs {
+		m.at.Store(&place{seg, base + int64(ends[i]-m.size)})
+		m.encoded = nil
+	}
+	return seg, nil
 }
 
 // subscription returns the subscription of a name, or a NOT_FOUND error.

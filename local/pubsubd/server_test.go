@@ -605,8 +605,9 @@ func TestStreamEnds(t *testing.T) {
 }
 
 func TestConcurrentPublishersAndPullers(t *testing.T) {
-	for _, dir := range []string{"", t.TempDir()} {
-		s := start(t, Options{Dir: dir, SegmentBytes: 64 << 10})
+	for _, opts := range []Options{{}, {Dir: t.TempDir()}, {Dir: t.TempDir(), WaitingBytes: 1}} {
+		opts.SegmentBytes = 64 << 10
+		s := start(t, opts)
 		topics, subs := adminClients(t, s)
 		const publishers, batches, batch = 4, 25, 50
 		const total = publishers * batches * batch
@@ -723,6 +724,7 @@ func TestStartRefuses(t *testing.T) {
 		"AckDeadline":  {AckDeadline: 5 * time.Second},
 		"PullWait":     {PullWait: -1},
 		"SegmentBytes": {SegmentBytes: 1},
+		"WaitingBytes": {WaitingBytes: -1},
 	} {
 		if s, err := Start("127.0.0.1:0", opts); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: server %v, error %v", name, s, err)

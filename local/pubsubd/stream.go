@@ -112,8 +112,13 @@ func (st *stream) send(ctx context.Context) error {
 			return notFound(st.sub.name)
 		}
 		if len(deliveries) > 0 {
+			encoded, err := encodeReceived(st.sub, deliveries)
+			if err != nil {
+				st.sub.putBack(deliveries)
+				return err
+			}
 			resp := &pubsubpb.StreamingPullResponse{}
-			resp.ProtoReflect().SetUnknown(encodeReceived(deliveries)) // as in Pull
+			resp.ProtoReflect().SetUnknown(encoded) // as in Pull
 			if ctx.Err() != nil {
 				st.sub.putBack(deliveries)
 				return result(ctx)

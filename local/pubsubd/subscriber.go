@@ -83,7 +83,12 @@ func (s subscriberServer) Pull(ctx context.Context, req *pubsubpb.PullRequest) (
 	// The messages are encoded already. Fields that a message does not know are
 	// marshalled as they are, so these bytes go out as received_messages, which
 	// has the same number.
-	resp.ProtoReflect().SetUnknown(encodeReceived(deliveries))
+	encoded, err := encodeReceived(sub, deliveries)
+	if err != nil {
+		sub.putBack(deliveries)
+		return nil, err
+	}
+	resp.ProtoReflect().SetUnknown(encoded)
 	if err := ctx.Err(); err != nil {
 		sub.putBack(deliveries)
 		return nil, status.FromContextError(err).Err()

@@ -158,7 +158,7 @@ func (s *subscription) take(ctx context.Context, c *consumer, lim limits, lease 
 		if it == nil {
 			break
 		}
-		size := len(it.msg.encoded)
+		size := it.msg.size
 		if len(out) > 0 && bytes+size > lim.bytes {
 			full = true
 			break
@@ -186,7 +186,7 @@ func (s *subscription) lease(it *item, c *consumer, target *leaseList, now time.
 	it.remove()
 	it.lease, it.deadline, it.holder = s.lastLease, now+target.duration, c
 	c.messages++
-	c.bytes += len(it.msg.encoded)
+	c.bytes += it.msg.size
 	if it.delivered {
 		s.redelivered++
 	}
@@ -194,6 +194,21 @@ func (s *subscription) lease(it *item, c *consumer, target *leaseList, now time.
 	target.push(it)
 	s.leases[it.lease] = it
 	return d
+}
+
+// holds reports whether a delivery's message is still unacknowledged and has not
+// been handed out anew.
+func (s *subscription) holds(d delivery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases[d.lease] == d.item
+}
+
+// waitingBytes is the size of the messages that wait to be handed out.
+func (s *subscription) waitingBytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready.bytes + s.again.bytes
 }
 
 // putBack undoes deliveries that did not reach the consumer.
@@ -290,7 +305,7 @@ func (s *subscription) drop(it *item) {
 	if c := it.holder; c != nil {
 		it.holder = nil
 		c.messages--
-		c.bytes -= len(it.msg.encoded)
+		c.bytes -= it.msg.size
 		c.signal()
 	}
 }

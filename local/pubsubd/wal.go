@@ -19,6 +19,42 @@ type segment struct {
 	// live counts the unacknowledged items whose publish record it holds, and
 	// liveBytes the bytes of those records.
 	live, liveBytes atomic.Int64
+
+	// reader reads messages; it is opened when it is first needed. mu guards it.
+	mu     sync.Mutex
+	reader *os.File
+	gone   bool
+}
+
+var errSegmentGone = errors.New("pubsubd: log segment deleted")
+
+// readAt fills b from an offset.
+func (s *segment) readAt(b []byte, offset int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return errSegmentGone
+	}
+	if s.reader == nil {
+		f, err := os.Open(s.path)
+		if err != nil {
+			return err
+		}
+		s.reader = f
+	}
+	_, err := s.reader.ReadAt(b, offset)
+	return err
+}
+
+// closeReader ends reading for good.
+func (s *segment) closeReader() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	if s.reader == nil {
+		return nil
+	}
+	return s.reader.Close()
 }
 
 // hold says that the segment holds so many more items in use, of so many bytes.
@@ -64,6 +100,7 @@ type wal struct {
 
 // appending is one append on its way.
 type appending struct {
+	base    int64 // offset in pending, and once written in the segment
 	items   int64
 	bytes   int64
 	segment *segment
@@ -102,12 +139,12 @@ func startWAL(dir string, lock *os.File, opts Options, segments []*segment, next
 }
 
 // append writes the publish records of so many items, whose logBytes are bytes in
-// all, and returns the segment they are in, holding them, once they are in the
-// file.
-func (w *wal) append(records []byte, items, bytes int64) (*segment, error) {
+// all, and returns the segment they are in, holding them, and the offset at which
+// they begin there, once they are in the file.
+func (w *wal) append(records []byte, items, bytes int64) (seg *segment, base int64, err error) {
 	a := &appending{items: items, bytes: bytes, done: make(chan struct{})}
-	err := w.submit(a, records, nil)
-	return a.segment, err
+	err = w.submit(a, records, nil)
+	return a.segment, a.base, err
 }
 
 // appendConfig writes records of a change of configuration, which change makes to
@@ -125,6 +162,7 @@ func (w *wal) submit(a *appending, records []byte, change func(configs map[strin
 		}
 		return errClosed
 	}
+	a.base = int64(len(w.pending))
 	w.pending = append(w.pending, records...)
 	w.waiters = append(w.waiters, a)
 	if change != nil {
@@ -197,6 +235,9 @@ func (w *wal) flush() bool {
 		}
 		// Held before the writing, so that the segment cannot look finished.
 		current.hold(items, bytes)
+		w.mu.Lock()
+		start := current.size
+		w.mu.Unlock()
 		if err == nil {
 			err = w.write(current, batch)
 		}
@@ -205,6 +246,7 @@ func (w *wal) flush() bool {
 		}
 		for _, a := range waiters {
 			a.segment, a.err = current, err
+			a.base += start
 			close(a.done)
 		}
 	}
@@ -281,7 +323,7 @@ func (w *wal) trim() error {
 	w.mu.Unlock()
 	var errs []error
 	for _, s := range gone {
-		errs = append(errs, os.Remove(s.path))
+		errs = append(errs, s.closeReader(), os.Remove(s.path))
 	}
 	return errors.Join(errs...)
 }
@@ -312,6 +354,9 @@ func (w *wal) close() error {
 	var err error
 	if w.broken == nil {
 		err = w.file.Sync()
+	}
+	for _, s := range w.segments {
+		err = errors.Join(err, s.closeReader())
 	}
 	return errors.Join(w.broken, err, w.file.Close(), w.lock.Close())
 }

@@ -248,34 +248,3 @@ func TestRejectedRowKeepsBytes(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
-
-func FuzzConvert(f *testing.F) {
-	f.Add([]byte(full))
-	f.Add([]byte("{}"))
-	c := converter(f, Options{PixelPaths: []string{"/pixel.gif", "/"}})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		row, v := c.Convert(&logentry.Message{Data: data}, nil, new(Record))
-		if v.Kind != Impression {
-			return
-		}
-		// Whatever comes in, a row is a message: valid UTF-8 and all.
-		if err := (proto.UnmarshalOptions{}).Unmarshal(row, new(pb.Impression)); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func BenchmarkConvert(b *testing.B) {
-	c := converter(b, Options{})
-	m := &logentry.Message{Data: []byte(full)}
-	var rec Record
-	var dst []byte
-	b.SetBytes(int64(len(full)))
-	b.ReportAllocs()
-	for b.Loop() {
-		var v Verdict
-		if dst, v = c.Convert(m, dst[:0], &rec); v.Kind != Impression {
-			b.Fatal(v)
-		}
-	}
-}

@@ -216,8 +216,7 @@ func appendBytes(dst []byte, field protowire.Number, v []byte) ([]byte, span) {
 	if len(v) == 0 {
 		return dst, span{}
 	}
-	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendBytes(dst, v)
+	dst = append(appendLength(dst, field, len(v)), v...)
 	return dst, span{len(dst) - len(v), len(dst)}
 }
 
@@ -225,13 +224,34 @@ func appendString(dst []byte, field protowire.Number, v string) ([]byte, span) {
 	if v == "" {
 		return dst, span{}
 	}
-	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendString(dst, v)
+	dst = append(appendLength(dst, field, len(v)), v...)
 	return dst, span{len(dst) - len(v), len(dst)}
 }
 
+// appendLength appends what stands before a value of n bytes. It is protowire's
+// AppendTag and AppendVarint, quicker for the numbers of two bytes at most that
+// occur here.
+func appendLength(dst []byte, field protowire.Number, n int) []byte {
+	dst = appendTag(dst, field, protowire.BytesType)
+	switch {
+	case n < 1<<7:
+		return append(dst, byte(n))
+	case n < 1<<14:
+		return append(dst, byte(n)|0x80, byte(n>>7))
+	}
+	return protowire.AppendVarint(dst, uint64(n))
+}
+
+func appendTag(dst []byte, field protowire.Number, wireType protowire.Type) []byte {
+	tag := uint(field)<<3 | uint(wireType)
+	if tag < 1<<7 {
+		return append(dst, byte(tag))
+	}
+	return append(dst, byte(tag)|0x80, byte(tag>>7))
+}
+
 func appendInt(dst []byte, field protowire.Number, v int64) []byte {
-	dst = protowire.AppendTag(dst, field, protowire.VarintType)
+	dst = appendTag(dst, field, protowire.VarintType)
 	return protowire.AppendVarint(dst, uint64(v))
 }
 
@@ -246,6 +266,5 @@ func appendOptBool(dst []byte, field protowire.Number, v logentry.OptBool) []byt
 	if !v.Set {
 		return dst
 	}
-	dst = protowire.AppendTag(dst, field, protowire.VarintType)
-	return protowire.AppendVarint(dst, protowire.EncodeBool(v.Value))
+	return append(appendTag(dst, field, protowire.VarintType), byte(protowire.EncodeBool(v.Value)))
 }

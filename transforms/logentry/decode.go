@@ -3,6 +3,8 @@ package logentry
 import (
 	"fmt"
 	"strconv"
+
+	"pixelbeam/transforms/bytescan"
 )
 
 // MaxSize is the size in bytes above which an entry is too large. Cloud Logging
@@ -32,6 +34,8 @@ func (e *DecodeError) Error() string {
 // Decoder decodes log entries. The zero value is ready. It keeps buffers between
 // entries, so one Decoder serves one goroutine at a time.
 type Decoder struct {
+	// index finds the bytes of strings that matter.
+	index bytescan.Index
 	// scratch holds the text of this entry that had escapes in it.
 	scratch []byte
 	// open has one bit for each container that skip has open: set for an
@@ -50,6 +54,7 @@ type Decoder struct {
 func (d *Decoder) Decode(data []byte, e *Entry) error {
 	*e = Entry{}
 	d.scratch = d.scratch[:0]
+	d.index.Reset(inString, data)
 	c, i := next(data, 0)
 	if c != '{' {
 		d.expected(data, i, "an object")
@@ -81,23 +86,21 @@ func (d *Decoder) object(data []byte, i int, in field, e *Entry, depth int) int 
 		if c != '"' {
 			return d.expected(data, i, "a member name")
 		}
-		start := i + 1
-		end, escaped := scanString(data, start)
+		name, end := d.text(data, i+1)
 		if end < 0 {
-			return d.badString(data, ^end)
+			return -1
 		}
-		if c, i = next(data, end+1); c != ':' {
+		if c, i = next(data, end); c != ':' {
 			return d.expected(data, i, "a colon")
 		}
-		name := data[start:end]
-		if escaped {
-			name = d.unescape(name)
-		}
-		_, i = next(data, i+1)
-		if f := fieldOf(in, name); f == unknown {
-			i = d.skip(data, i, depth)
-		} else {
+		c, i = next(data, i+1)
+		switch f := fieldOf(in, name); {
+		case f != unknown:
 			i = d.value(data, i, f, e, depth)
+		case c == '"': // the most frequent kind
+			i = d.skipString(data, i+1)
+		default:
+			i = d.skip(data, i, depth)
 		}
 		if i < 0 {
 			return -1
@@ -113,6 +116,36 @@ func (d *Decoder) object(data []byte, i int, in field, e *Entry, depth int) int 
 	}
 }
 
+// text reads the string whose opening quote is just before i, and returns what
+// it says.
+func (d *Decoder) text(data []byte, i int) (text []byte, end int) {
+	end = d.index.Next(i)
+	if end < len(data) && data[end] == '"' {
+		// The third index keeps an append from overwriting what follows.
+		return data[i:end:end], end + 1
+	}
+	end, escaped := d.scanString(data, end)
+	if end < 0 {
+		return nil, d.badString(data, ^end)
+	}
+	text = data[i:end:end]
+	if escaped {
+		text = d.unescape(text)
+	}
+	return text, end + 1
+}
+
+// skipString is text for a string of which nobody wants to know what it says.
+func (d *Decoder) skipString(data []byte, i int) int {
+	end := d.index.Next(i)
+	if end == len(data) || data[end] != '"' {
+		if end, _ = d.scanString(data, end); end < 0 {
+			return d.badString(data, ^end)
+		}
+	}
+	return end + 1
+}
+
 // value reads the value of a known field; there is no white space at i.
 func (d *Decoder) value(data []byte, i int, f field, e *Entry, depth int) int {
 	if i >= len(data) {
@@ -121,20 +154,19 @@ func (d *Decoder) value(data []byte, i int, f field, e *Entry, depth int) int {
 	kind := specs[f].kind
 	switch c := data[i]; {
 	case c == '"' && kind != kindObject && kind != kindBool:
-		start := i + 1
-		end, escaped := scanString(data, start)
+		text, end := d.text(data, i+1)
 		if end < 0 {
-			return d.badString(data, ^end)
+			return -1
 		}
-		// The third index keeps an append from overwriting what follows.
-		text := data[start:end:end]
-		if escaped {
-			text = d.unescape(text)
+		if kind == kindText {
+			if len(text) == 0 {
+				text = nil
+			}
+			*e.text(f) = text
+		} else if !e.setText(f, kind, text) {
+			e.wrongType(f, data[i:end])
 		}
-		if !e.setText(f, kind, text) {
-			e.wrongType(f, data[i:end+1])
-		}
-		return end + 1
+		return end
 	case c == '{' && kind == kindObject:
 		return d.object(data, i+1, f, e, depth+1)
 	case c == 'n':
@@ -164,15 +196,11 @@ func (d *Decoder) value(data []byte, i int, f field, e *Entry, depth int) int {
 	return end
 }
 
-// setText stores the value of a field that came as a string. It reports false
-// if the field needs an integer and the string holds none.
+// setText stores the value of a field of another kind than kindText that came as
+// a string. It reports false if the field needs an integer and the string holds
+// none.
 func (e *Entry) setText(f field, kind kind, text []byte) bool {
 	switch kind {
-	case kindText:
-		if len(text) == 0 {
-			text = nil
-		}
-		*e.text(f) = text
 	case kindPresence:
 		e.CDNInternal = true
 	case kindTime:

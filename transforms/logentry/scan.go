@@ -2,10 +2,10 @@ package logentry
 
 import (
 	"bytes"
-	"encoding/binary"
-	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"pixelbeam/transforms/bytescan"
 )
 
 // next returns the first byte at or after i that is no white space, and its
@@ -38,11 +38,7 @@ func (d *Decoder) skip(data []byte, i, depth int) int {
 		c, at := next(data, i)
 		switch i = at; c {
 		case '"':
-			end, _ := scanString(data, i+1)
-			if end < 0 {
-				return d.badString(data, ^end)
-			}
-			i = end + 1
+			i = d.skipString(data, i+1)
 		case '{', '[':
 			if depth == maxDepth {
 				d.fault = DecodeError{ReasonInvalidJSON, i, "nested too deep"}
@@ -116,11 +112,10 @@ func (d *Decoder) skipName(data []byte, i int) int {
 	if i >= len(data) || data[i] != '"' {
 		return d.expected(data, i, "a member name")
 	}
-	end, _ := scanString(data, i+1)
-	if end < 0 {
-		return d.badString(data, ^end)
+	if i = d.skipString(data, i+1); i < 0 {
+		return -1
 	}
-	c, i := next(data, end+1)
+	c, i := next(data, i)
 	if c != ':' {
 		return d.expected(data, i, "a colon")
 	}
@@ -174,35 +169,17 @@ func (d *Decoder) digits(data []byte, i int) int {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-const (
-	eachByte = 0x0101010101010101
-	highBits = 0x80 * eachByte
-)
+// inString are the bytes that end a stretch of plain ASCII in a string: quotes,
+// backslashes, control characters, and what is beyond ASCII.
+var inString = bytescan.NewSet(' ', '"', '\\')
 
-// scanString finds the end of the string whose opening quote is just before i,
-// and checks escapes, control characters and UTF-8 on the way. It returns the
-// index of the closing quote and whether there is an escape, or the complement
-// of the index of the fault, which is len(data) if there is no closing quote.
-func scanString(data []byte, i int) (end int, escaped bool) {
-	for {
-		// Fast path: eight bytes of plain ASCII at a time. In each byte the
-		// high bit of the mask is set if the byte is ", \, below 0x20 or above
-		// 0x7f. A borrow can set bits only above a true one, so the lowest set
-		// bit is always right.
-		if len(data)-i >= 8 {
-			x := binary.LittleEndian.Uint64(data[i:])
-			mask := (((x ^ '"'*eachByte) - eachByte) |
-				((x ^ '\\'*eachByte) - eachByte) |
-				(x - ' '*eachByte) |
-				x) & highBits
-			if mask == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(mask) / 8
-		} else if i >= len(data) {
-			return ^len(data), escaped
-		}
+// scanString finds the end of a string with escapes or characters beyond ASCII in
+// it, and checks escapes, control characters and UTF-8 on the way. i is the first
+// byte of the string that is inString. It returns the index of the closing quote and whether there is an
+// escape, or the complement of the index of the fault, which is len(data) if
+// there is no closing quote.
+func (d *Decoder) scanString(data []byte, i int) (end int, escaped bool) {
+	for ; i < len(data); i = d.index.Next(i) {
 		switch c := data[i]; {
 		case c == '"':
 			return i, escaped
@@ -215,8 +192,6 @@ func scanString(data []byte, i int) (end int, escaped bool) {
 			escaped = true
 		case c < ' ':
 			return ^i, escaped
-		case c < utf8.RuneSelf:
-			i++
 		default:
 			_, n := utf8.DecodeRune(data[i:])
 			if n == 1 {
@@ -225,6 +200,7 @@ func scanString(data []byte, i int) (end int, escaped bool) {
 			i += n
 		}
 	}
+	return ^len(data), escaped
 }
 
 // escapeLen returns the length of the escape at the start of s, 0 if it is none.

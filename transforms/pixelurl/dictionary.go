@@ -68,6 +68,7 @@ type binding struct {
 
 type slot struct {
 	name string // lower case; "" if free
+	word uint64 // firstWord of name
 	binding
 }
 
@@ -239,45 +240,60 @@ func (d *Dictionary) index() {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		i := hash([]byte(name)) & uint64(size-1)
+		word := firstWord([]byte(name))
+		i := hash(word, len(name)) & uint64(size-1)
 		for d.slots[i].name != "" {
 			i = (i + 1) & uint64(size-1)
 		}
-		d.slots[i] = slot{name, d.byName[name]}
+		d.slots[i] = slot{name, word, d.byName[name]}
 	}
 }
 
 // lookup returns what a name means.
 func (d *Dictionary) lookup(name []byte) binding {
+	word := firstWord(name)
 	mask := uint64(len(d.slots) - 1)
-	for i := hash(name) & mask; ; i = (i + 1) & mask {
+	for i := hash(word, len(name)) & mask; ; i = (i + 1) & mask {
 		s := &d.slots[i]
 		if s.name == "" {
 			return binding{meaning: meansNothing}
 		}
-		if equalFold(name, s.name) {
+		if s.word == word && len(s.name) == len(name) && (len(name) <= 8 || equalFold(name[8:], s.name[8:])) {
 			return s.binding
 		}
 	}
 }
 
-// hash is the same for names that are the same but for ASCII case. It looks at
-// both ends of a name only: the dictionary is small and trusted.
-func hash(name []byte) uint64 {
-	const caseBits = 0x20 * eachByte
-	var a, b uint64
+// hash looks at the beginning of a name only: the dictionary is small and
+// trusted.
+func hash(word uint64, length int) uint64 {
+	h := (word ^ uint64(length)) * 0x9E3779B97F4A7C15
+	return h >> 40
+}
+
+// firstWord returns the first eight bytes of a name, or all with zeros after
+// them, with ASCII letters in lower case.
+func firstWord(name []byte) uint64 {
+	var x uint64
 	switch n := len(name); {
 	case n >= 8:
-		a, b = binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])
-	case n >= 4:
-		a, b = uint64(binary.LittleEndian.Uint32(name)), uint64(binary.LittleEndian.Uint32(name[n-4:]))
+		x = binary.LittleEndian.Uint64(name)
+	case n >= 4: // two words that overlap
+		x = uint64(binary.LittleEndian.Uint32(name)) | uint64(binary.LittleEndian.Uint32(name[n-4:]))<<(8*(n-4))
 	case n > 0:
-		a, b = uint64(name[0])|uint64(name[n/2])<<8, uint64(name[n-1])
+		x = uint64(name[0]) | uint64(name[n/2])<<(8*(n/2)) | uint64(name[n-1])<<(8*(n-1))
 	}
-	a = (a | caseBits) * 0x9E3779B97F4A7C15
-	b = (b | caseBits) * 0xC2B2AE3D27D4EB4F
-	h := bits.RotateLeft64(a, 29) ^ b ^ uint64(len(name))
-	return h ^ h>>32
+	return lowerWord(x)
+}
+
+// lowerWord is lowerByte for eight bytes at once.
+func lowerWord(x uint64) uint64 {
+	// In each byte of sums of seven bits, the high bit says whether the byte is
+	// at least 'A', and whether it is beyond 'Z'.
+	low := x &^ highBits
+	fromA := low + (0x80-'A')*eachByte
+	beyondZ := low + (0x7F-'Z')*eachByte
+	return x | (fromA&^beyondZ&^x&highBits)>>2
 }
 
 // equalFold reports whether s is t but for ASCII case; t is in lower case.

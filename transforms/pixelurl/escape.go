@@ -1,12 +1,6 @@
 package pixelurl
 
-import (
-	"bytes"
-	"encoding/binary"
-	"math/bits"
-	"slices"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 const (
 	eachByte = 0x0101010101010101
@@ -39,74 +33,40 @@ func unescape(s []byte) (byte, bool) {
 	return high<<4 | low, high|low <= 15
 }
 
-// valueEnd finds the end of a value that begins at i: the next separator or the
-// end of the query. coded says that the value is not plain ASCII without escapes
-// and pluses.
-func valueEnd(query []byte, i int, separator byte) (end int, coded bool) {
-	separators := uint64(separator) * eachByte
+// decode appends query[i:end], which is a name or a value, to the scratch buffer
+// as form values are decoded, and returns it: + is a space, %XX a byte, any other
+// % stays (BadEscape), and what is not UTF-8 after that becomes U+FFFD (BadUTF8).
+func (p *Parser) decode(query []byte, i, end int, r *Result) []byte {
+	from := len(p.scratch)
+	dst := p.scratch
+	high := false // something is not ASCII
 	for {
-		// Fast path: eight bytes at a time. The high bit of each byte of the
-		// mask says that the byte is the separator, %, + or beyond ASCII; a
-		// borrow can set bits only above a true one.
-		if len(query)-i >= 8 {
-			x := binary.LittleEndian.Uint64(query[i:])
-			mask := (((x ^ separators) - eachByte) |
-				((x ^ '%'*eachByte) - eachByte) |
-				((x ^ '+'*eachByte) - eachByte) |
-				x) & highBits
-			if mask == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(mask) / 8
-		} else if i >= len(query) {
-			return i, false
+		next := min(p.index.Next(i), end)
+		dst = append(dst, query[i:next]...)
+		if next == end {
+			break
 		}
-		if query[i] == separator {
-			return i, false
-		}
-		if c := query[i]; c == '%' || c == '+' || c >= utf8.RuneSelf {
-			if n := bytes.IndexByte(query[i:], separator); n >= 0 {
-				return i + n, true
-			}
-			return len(query), true
-		}
-		i++
-	}
-}
-
-// appendDecoded appends s as form values are decoded: + is a space, %XX a byte,
-// any other % stays (BadEscape), and what is not UTF-8 after that becomes U+FFFD
-// (BadUTF8).
-func appendDecoded(dst, s []byte) ([]byte, Lint) {
-	var lint Lint
-	from := len(dst)
-	dst = slices.Grow(dst, len(s))
-	out := dst[from : from+len(s)]
-	n := 0
-	var all byte // all bytes, or-ed
-	for i := 0; i < len(s) && n < len(out); i++ {
-		c := s[i]
-		if c == '%' {
-			if b, ok := unescape(s[i:]); ok {
+		c := query[next]
+		i = next + 1
+		if c == '+' {
+			c = ' '
+		} else if c == '%' {
+			if b, ok := unescape(query[next:end]); ok {
 				c = b
 				i += 2
 			} else {
-				lint |= BadEscape
+				r.Lint |= BadEscape
 			}
-		} else if c == '+' {
-			c = ' '
 		}
-		all |= c
-		out[n] = c
-		n++
+		high = high || c >= utf8.RuneSelf
+		dst = append(dst, c)
 	}
-	dst = dst[:from+n]
-	if all >= utf8.RuneSelf && !utf8.Valid(dst[from:]) {
+	if high && !utf8.Valid(dst[from:]) {
 		dst = repairUTF8(dst, from)
-		lint |= BadUTF8
+		r.Lint |= BadUTF8
 	}
-	return dst, lint
+	p.scratch = dst
+	return dst[from:len(dst):len(dst)]
 }
 
 // repairUTF8 replaces what is not UTF-8 in dst[from:] by U+FFFD, one for each

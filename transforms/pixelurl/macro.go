@@ -4,9 +4,10 @@ package pixelurl
 // %%...%%, [...] or {...} around one or more letters, digits, _ : . or -, or
 // %e...! around one or more letters, digits or _.
 func isMacro(v []byte) bool {
-	if len(v) < 3 {
-		return false
-	}
+	return len(v) >= 3 && macroBytes[v[0]]&beginsMacro != 0 && isWholeMacro(v)
+}
+
+func isWholeMacro(v []byte) bool {
 	last := len(v) - 1
 	switch v[0] {
 	case '[':
@@ -27,6 +28,7 @@ func isMacro(v []byte) bool {
 const (
 	inMacro      = 1
 	inShortMacro = 2
+	beginsMacro  = 4
 )
 
 var macroBytes = func() (t [256]byte) {
@@ -36,6 +38,9 @@ var macroBytes = func() (t [256]byte) {
 		}
 	}
 	t[':'], t['.'], t['-'] = inMacro, inMacro, inMacro
+	for _, c := range []byte("[{$%") {
+		t[c] = beginsMacro
+	}
 	return t
 }()
 

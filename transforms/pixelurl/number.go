@@ -47,6 +47,14 @@ const (
 	numericFraction = 9
 )
 
+// isNumeric reports whether b is a price in the ordinary form, which is also that
+// in which BigQuery prints it: no sign, no needless zeros, few digits.
+func isNumeric(b []byte) bool {
+	integer, fraction, point := bytes.Cut(b, []byte("."))
+	return allDigits(integer) && len(integer) <= numericInteger && (integer[0] != '0' || len(integer) == 1) &&
+		(!point || allDigits(fraction) && len(fraction) <= numericFraction && fraction[len(fraction)-1] != '0')
+}
+
 // appendNumeric appends a plain decimal (optional sign, digits, optionally a
 // point and digits) in the form that BigQuery prints a NUMERIC: no plus, no
 // needless zeros, no negative zero. More than nine fraction digits are rounded

@@ -2,7 +2,10 @@ package pixelurl
 
 import (
 	"bytes"
-	"unicode/utf8"
+	"math/bits"
+	"slices"
+
+	"pixelbeam/transforms/bytescan"
 )
 
 // Result is what a query says. A nil slice or Set == false means NULL; text is
@@ -46,15 +49,19 @@ type param struct {
 // one goroutine at a time.
 type Parser struct {
 	dict *Dictionary
+	// index finds the bytes of the query that matter.
+	index bytescan.Index
 	// scratch holds decoded text of this query.
 	scratch []byte
-	// chosen has, for each meaning, the pair that wins so far.
+	// chosen has, for each meaning whose bit is set in won, the pair that wins
+	// so far.
 	chosen [numMeanings]choice
+	won    uint64
 	// groups is the hash table of group.
 	groups []int32
 }
 
-// choice is a pair, by its index plus one, that is to give a column its value.
+// choice is a pair, by its index, that is to give a column its value.
 type choice struct {
 	pair      int32
 	canonical bool
@@ -65,17 +72,12 @@ func NewParser(dict *Dictionary) *Parser {
 	return &Parser{dict: dict}
 }
 
-// inName marks the bytes that matter in a name: separators, =, and what must be
-// decoded.
-var inName = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= utf8.RuneSelf
-	}
-	for _, c := range []byte("=&;%+") {
-		t[c] = true
-	}
-	return t
-}()
+// The bytes of a query that matter, by its separator: those that end names and
+// values, and those for which a name or value must be decoded.
+var (
+	ampersandSet = bytescan.NewSet(0, '&', '=', '%', '+')
+	semicolonSet = bytescan.NewSet(0, ';', '=', '%', '+')
+)
 
 // Parse reads a query, without the leading ?, into r, whose former content is
 // lost. Any bytes are a query. See Result for how long r is valid.
@@ -87,10 +89,13 @@ func (p *Parser) Parse(query []byte, r *Result) {
 	params := r.params[:0]
 	*r = Result{}
 	p.scratch = p.scratch[:0]
-	p.chosen = [numMeanings]choice{}
+	p.won = 0
 	separator := byte('&')
-	if bytes.IndexByte(query, '&') < 0 {
+	if bytes.IndexByte(query, '&') >= 0 {
+		p.index.Reset(ampersandSet, query)
+	} else {
 		separator = ';'
+		p.index.Reset(semicolonSet, query)
 	}
 	noSize := false // w or h has a value, so sz does not count
 
@@ -99,32 +104,33 @@ func (p *Parser) Parse(query []byte, r *Result) {
 			continue // an empty pair
 		}
 		start, coded := i, false
-		for ; i < len(query); i++ {
-			c := query[i]
-			if !inName[c] {
-				continue
-			}
-			if c == '=' || c == separator {
-				break
-			}
-			coded = coded || c != '&' && c != ';'
+		for i = p.index.Next(i); i < len(query) && query[i] != '=' && query[i] != separator; i = p.index.Next(i + 1) {
+			coded = true
 		}
 		name := query[start:i:i]
 		if coded {
-			name = p.decode(name, r)
+			name = p.decode(query, start, i, r)
 		}
 		var value []byte
 		macro := false
 		if i < len(query) && query[i] == '=' {
-			start = i + 1
-			i, coded = valueEnd(query, start, separator)
+			start, coded = i+1, false
+			for i = p.index.Next(start); i < len(query) && query[i] != separator; i = p.index.Next(i + 1) {
+				coded = coded || query[i] != '='
+			}
 			value = query[start:i:i]
 			if macro = isMacro(value); !macro && coded {
-				value = p.decode(value, r)
+				value = p.decode(query, start, i, r)
 				macro = isMacro(value)
 			}
 		}
-		params = append(params, param{name: name, value: value})
+		if len(params) == cap(params) {
+			params = slices.Grow(params, 1)
+		}
+		params = params[:len(params)+1]
+		pair := &params[len(params)-1]
+		pair.name, pair.value = name, value
+		pair.typed, pair.repeat, pair.next, pair.last = false, false, 0, 0
 		if macro {
 			r.Lint |= UnexpandedMacro
 		}
@@ -135,35 +141,26 @@ func (p *Parser) Parse(query []byte, r *Result) {
 		if b.meaning == meaning(Width) || b.meaning == meaning(Height) {
 			noSize = true
 		}
-		if c := &p.chosen[b.meaning]; !macro && (c.pair == 0 || b.canonical && !c.canonical) {
-			*c = choice{int32(len(params)), b.canonical}
+		bit := uint64(1) << b.meaning
+		if c := &p.chosen[b.meaning]; !macro && (p.won&bit == 0 || b.canonical && !c.canonical) {
+			*c = choice{int32(len(params) - 1), b.canonical}
+			p.won |= bit
 		}
 	}
 	if noSize {
-		p.chosen[size] = choice{}
+		p.won &^= 1 << size
 	}
 	r.params = params
 	p.settle(r)
 	p.group(r)
 }
 
-// decode appends a decoded name or value to the scratch buffer and returns it.
-func (p *Parser) decode(s []byte, r *Result) []byte {
-	from := len(p.scratch)
-	var lint Lint
-	p.scratch, lint = appendDecoded(p.scratch, s)
-	r.Lint |= lint
-	return p.scratch[from:len(p.scratch):len(p.scratch)]
-}
-
 // settle gives the columns and signals the values of the chosen pairs.
 func (p *Parser) settle(r *Result) {
-	for m, c := range p.chosen {
-		if c.pair == 0 {
-			continue
-		}
-		pair := &r.params[c.pair-1]
-		if m := meaning(m); m >= firstSignal {
+	for won := p.won; won != 0; won &= won - 1 {
+		m := meaning(bits.TrailingZeros64(won))
+		pair := &r.params[p.chosen[m].pair]
+		if m >= firstSignal {
 			r.Signals[m-firstSignal] = pair.value
 			continue
 		}
@@ -183,6 +180,10 @@ func (p *Parser) setColumn(r *Result, column Column, value []byte) (ok bool) {
 	from := len(p.scratch)
 	switch column {
 	case Price:
+		if isNumeric(value) {
+			r.Price = value
+			return true
+		}
 		if p.scratch, ok = appendNumeric(p.scratch, value); ok {
 			r.Price = p.scratch[from:len(p.scratch):len(p.scratch)]
 		}

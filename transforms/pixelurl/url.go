@@ -2,6 +2,7 @@ package pixelurl
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
 )
@@ -84,22 +85,31 @@ func HostOf(raw, dst []byte) []byte {
 // for a URL that begins with //. As in browsers, a backslash ends the authority
 // of http and https too.
 func splitAuthority(raw []byte) (scheme, authority, rest []byte, ok bool) {
-	i := 0
-	for i < len(raw) && isSchemeByte(raw[i], i == 0) {
-		i++
-	}
-	scheme, rest = raw[:i], raw[i:]
-	if i > 0 {
-		if len(rest) == 0 || rest[0] != ':' {
+	// Fast path: what nearly all URLs begin with.
+	backslash := true
+	switch {
+	case len(raw) > 8 && string(raw[:8]) == "https://":
+		scheme, rest = raw[:5], raw[8:]
+	case len(raw) > 7 && string(raw[:7]) == "http://":
+		scheme, rest = raw[:4], raw[7:]
+	default:
+		i := 0
+		for i < len(raw) && isSchemeByte(raw[i], i == 0) {
+			i++
+		}
+		scheme, rest = raw[:i], raw[i:]
+		if i > 0 {
+			if len(rest) == 0 || rest[0] != ':' {
+				return nil, nil, nil, false
+			}
+			rest = rest[1:]
+		}
+		if len(rest) < 2 || rest[0] != '/' || rest[1] != '/' {
 			return nil, nil, nil, false
 		}
-		rest = rest[1:]
+		rest = rest[2:]
+		backslash = isHTTP(scheme)
 	}
-	if len(rest) < 2 || rest[0] != '/' || rest[1] != '/' {
-		return nil, nil, nil, false
-	}
-	rest = rest[2:]
-	backslash := isHTTP(scheme)
 	end := 0
 	for end < len(rest) {
 		if c := rest[end]; c == '/' || c == '?' || c == '#' || c == '\\' && backslash {
@@ -152,6 +162,15 @@ var forbiddenInHost = func() (t [256]bool) {
 // AppendLower appends s in lower case. Letters beyond ASCII are mapped one by
 // one, without regard to language.
 func AppendLower(dst, s []byte) []byte {
+	// Fast path: eight ASCII bytes at a time.
+	for len(s) >= 8 {
+		x := binary.LittleEndian.Uint64(s)
+		if x&highBits != 0 {
+			break
+		}
+		dst = binary.LittleEndian.AppendUint64(dst, lowerWord(x))
+		s = s[8:]
+	}
 	for i, c := range s {
 		switch {
 		case c >= utf8.RuneSelf:
