@@ -32,7 +32,7 @@ JOBFLAGS ?= --counts=false
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z_-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z_-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nVariables, as in make run TRAFFIC=100:\n'
 	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
@@ -85,6 +85,17 @@ check-generated: toolchain
 .PHONY: check-modules
 check-modules: toolchain
 	@$(GO) mod tidy -diff || { echo 'go.mod or go.sum is out of date: run go mod tidy.' >&2; exit 1; }
+
+# Terraform itself, with the providers of the registry, and nothing of the cloud.
+.PHONY: infra-check
+infra-check: ## Check format, validity and tests of the Terraform configuration
+	@command -v terraform >/dev/null || { \
+		echo 'There is no terraform command. Install Terraform 1.11 or newer: https://developer.hashicorp.com/terraform/install' >&2; exit 1; }
+	@terraform -chdir=infra fmt -check -recursive || { echo 'These files are not formatted: run terraform -chdir=infra fmt -recursive.' >&2; exit 1; }
+	@terraform -chdir=infra init -backend=false -input=false >/dev/null || { \
+		echo 'Terraform could not get the providers hashicorp/google and google-beta: they come from registry.terraform.io.' >&2; exit 1; }
+	terraform -chdir=infra validate
+	terraform -chdir=infra test
 
 .PHONY: race
 race: compiler ## Run all tests with the race detector, long comparisons shortened

@@ -60,6 +60,8 @@ var layers = []layer{
 	{folder: "profiles", own: []string{"schemas", "profiles"}, deep: []string{beam, duckdb}},
 	{folder: "local", own: []string{"schemas", "local"}, deep: []string{beam}},
 	{folder: "cmd"},
+	// Tests only, which compare the Terraform configuration with the program.
+	{folder: "infra", own: []string{}},
 	{folder: "internal/layering", own: []string{}},
 }
 

@@ -1,0 +1,9 @@
+output "instance" {
+  description = "Name of the instance."
+  value       = google_bigtable_instance.this.name
+}
+
+output "table" {
+  description = "Name of the table of profiles."
+  value       = google_bigtable_table.profiles.name
+}
