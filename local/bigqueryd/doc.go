@@ -25,7 +25,8 @@
 // VARCHAR, INT64 BIGINT, FLOAT64 DOUBLE, BOOL BOOLEAN, BYTES BLOB, TIMESTAMP
 // TIMESTAMPTZ, DATETIME TIMESTAMP, DATE DATE, NUMERIC DECIMAL(38,9), JSON JSON,
 // RECORD STRUCT, and a REPEATED column is a list and never NULL. Views are views
-// in DuckDB's dialect. What DuckDB has no place for lies in the schema
+// in DuckDB's dialect; one with HLL_COUNT functions can be read through this server
+// only, which adds them to DuckDB. What DuckDB has no place for lies in the schema
 // _bigqueryd. After Close any DuckDB of version 1.5 or later can open the file;
 // while the server runs, it holds it alone.
 //

@@ -76,7 +76,7 @@ type parameters struct {
 
 // translate translates GoogleSQL.
 func (s *Server) translate(sql, dataset string, params *parameters) (*googlesql.Statement, error) {
-	opts := googlesql.Options{Dataset: dataset, Project: s.project, Information: s.informationSchema}
+	opts := googlesql.Options{Dataset: dataset, Project: s.project, Tables: s.tableNames, Information: s.informationSchema}
 	if params != nil {
 		opts.Named, opts.Positional = params.named, params.positional
 	}
@@ -170,7 +170,7 @@ func (s *Server) Query(ctx context.Context, sql string) ([]map[string]any, error
 
 var statementNames = map[googlesql.Kind]string{
 	googlesql.Query: "SELECT", googlesql.Insert: "INSERT", googlesql.Update: "UPDATE", googlesql.Delete: "DELETE",
-	googlesql.Truncate: "TRUNCATE_TABLE", googlesql.CreateTable: "CREATE_TABLE", googlesql.CreateView: "CREATE_VIEW",
+	googlesql.Merge: "MERGE", googlesql.Truncate: "TRUNCATE_TABLE", googlesql.CreateTable: "CREATE_TABLE", googlesql.CreateView: "CREATE_VIEW",
 	googlesql.CreateDataset: "CREATE_SCHEMA", googlesql.AddColumns: "ALTER_TABLE", googlesql.DropTable: "DROP_TABLE",
 	googlesql.DropView: "DROP_VIEW", googlesql.DropDataset: "DROP_SCHEMA",
 }
@@ -181,7 +181,7 @@ func (s *Server) change(ctx context.Context, st *googlesql.Statement) (*outcome,
 	t := &tableEntry{Dataset: st.Target.Dataset, ID: st.Target.Name}
 	var err error
 	switch st.Kind {
-	case googlesql.Insert, googlesql.Update, googlesql.Delete, googlesql.Truncate:
+	case googlesql.Insert, googlesql.Update, googlesql.Delete, googlesql.Merge, googlesql.Truncate:
 		out.affected, err = s.dml(ctx, st)
 	case googlesql.CreateTable:
 		if st.SQL != "" {
@@ -223,6 +223,13 @@ func (s *Server) dml(ctx context.Context, st *googlesql.Statement) (affected int
 		}
 		if t.isView() {
 			return fmt.Errorf("%w: %s.%s is a view", errInvalid, t.Dataset, t.ID)
+		}
+		if st.Ambiguous != "" {
+			if n, err := c.one(ctx, st.Ambiguous); err != nil {
+				return queryError(err)
+			} else if n != nil {
+				return &apiError{http.StatusBadRequest, "invalidQuery", "UPDATE/MERGE must match at most one source row for each target row"}
+			}
 		}
 		n, err := c.one(ctx, st.SQL)
 		if err != nil {
@@ -281,6 +288,17 @@ func fieldsOfDefinitions(columns []googlesql.Column) ([]field, error) {
 		out = append(out, f)
 	}
 	return out, uniqueNames(out)
+}
+
+// tableNames returns the names of a dataset's tables, without views.
+func (s *Server) tableNames(dataset string) []string {
+	var names []string
+	for _, t := range s.catalog.listTables(dataset) {
+		if !t.isView() {
+			names = append(names, t.ID)
+		}
+	}
+	return names
 }
 
 // informationSchema returns the query of a view of INFORMATION_SCHEMA.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/bigquery"
 	"github.com/google/go-cmp/cmp"
 
 	"pixelbeam/local/bigqueryd/googlesql"
@@ -65,6 +66,8 @@ func TestExpressions(t *testing.T) {
 		{"REPLACE('aXbX', 'X', '-')", "a-b-"}, {`REGEXP_CONTAINS('a1', r'\\d')`, false}, {`REGEXP_CONTAINS('a1', r'\d')`, true},
 		{`REGEXP_EXTRACT('key=val', r'=(\w+)')`, "val"}, {`REGEXP_EXTRACT('abc', r'\d+')`, nil}, {`REGEXP_EXTRACT('a12', r'\d+')`, "12"},
 		{`REGEXP_REPLACE('a1b2', r'(\d)', r'<\1>')`, "a<1>b<2>"}, {`REGEXP_EXTRACT_ALL('a1b22', r'\d+')`, []any{"1", "22"}},
+		{`REGEXP_SUBSTR('a12', r'\d+')`, "12"}, {"NET.HOST('http://u:p@a.b:80/path?q')", "a.b"}, {"NET.HOST('https://[::1]:80')", "[::1]"}, {"NET.HOST(' www.Example.Co.UK  ')", "www.Example.Co.UK"},
+		{"NET.HOST('//x.y/@z')", "x.y"}, {"NET.HOST('mailto:?to=&subject=')", "mailto"}, {"NET.HOST('')", nil}, {"NET.HOST(nul)", nil},
 		{"LPAD('7', 3, '0')", "007"}, {"REVERSE('abc')", "cba"}, {"LEFT('abc', 2)", "ab"}, {"RIGHT('abc', 2)", "bc"}, {"'a_c' LIKE 'a\\\\_c'", true}, {"'abc' LIKE 'a\\\\_c'", false},
 		{"'abc' LIKE 'a%'", true}, {"TO_HEX(b'\\xab\\x01')", "ab01"}, {"TO_BASE64(raw)", "Yf96"}, {"FROM_BASE64('Yf96')", []byte("a\xffz")}, {"FROM_HEX('00ff')", []byte("\x00\xff")},
 		{"TO_HEX(MD5('a'))", "0cc175b9c0f1b6a831c399e269772661"}, {"TO_HEX(SHA256('a'))", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"},
@@ -96,6 +99,13 @@ func TestExpressions(t *testing.T) {
 		{"FORMAT_DATE('%d.%m.%y', d)", "29.02.24"}, {"PARSE_TIMESTAMP('%Y-%m-%d %H:%M:%S', '2024-01-02 03:04:05')", at("2024-01-02T03:04:05Z")}, {"PARSE_DATE('%Y%m%d', '20240102')", "2024-01-02"},
 		{"UNIX_DATE(d)", int64(19782)}, {"DATE_FROM_UNIX_DATE(1)", "1970-01-02"}, {"LAST_DAY(d)", "2024-02-29"}, {"dt", "2024-02-29T13:45:56.5"},
 		{"CURRENT_TIMESTAMP() > ts AND CURRENT_TIMESTAMP > ts AND CURRENT_DATE() > d", true},
+		{"DATE_TRUNC(d, WEEK(MONDAY))", "2024-02-26"}, {"DATE_TRUNC(d, WEEK(THURSDAY))", "2024-02-29"}, {"DATE_TRUNC(d, WEEK(FRIDAY))", "2024-02-23"}, {"TIMESTAMP_TRUNC(old, WEEK(MONDAY))", at("1969-12-29T00:00:00Z")},
+		{"DATE_TRUNC(d, ISOYEAR)", "2024-01-01"}, {"DATE_DIFF(d, DATE '2024-02-20', WEEK(WEDNESDAY))", int64(2)}, {"EXTRACT(WEEK(MONDAY) FROM d)", int64(9)},
+		{"TIMESTAMP_TRUNC(ts, DAY, 'Europe/Berlin')", at("2024-02-28T23:00:00Z")}, {"TIMESTAMP_TRUNC(TIMESTAMP '2024-07-03', WEEK(MONDAY), 'America/New_York')", at("2024-07-01T04:00:00Z")},
+		{"TIMESTAMP_TRUNC(TIMESTAMP '2024-07-03', MONTH, 'America/New_York')", at("2024-07-01T04:00:00Z")}, {"DATE(ts, 'Asia/Tokyo')", "2024-02-29"}, {"DATE(TIMESTAMP '2024-02-29 20:00:00', 'Asia/Tokyo')", "2024-03-01"},
+		{"DATETIME(ts, 'Europe/Berlin')", "2024-02-29T14:45:56.789012"}, {"FORMAT_TIMESTAMP('%H', ts, 'Europe/Berlin')", "14"}, {"EXTRACT(HOUR FROM ts AT TIME ZONE 'Europe/Berlin')", int64(14)},
+		{"CURRENT_DATE('Europe/Berlin') > d", true}, {"TIMESTAMP(DATE '2024-07-01', 'Europe/Berlin')", at("2024-06-30T22:00:00Z")},
+		{"PARSE_TIMESTAMP('%Y-%m-%d', '2024-07-01', 'Europe/Berlin')", at("2024-06-30T22:00:00Z")}, {"STRING(TIMESTAMP '2024-01-01')", "2024-01-01 00:00:00+00"},
 		// JSON.
 		{"JSON_VALUE(j, '$.a.b[0]')", "1"}, {"JSON_VALUE(j, '$.a.b[1]')", "x"}, {"JSON_VALUE(j, '$.a.b[2]')", nil}, {"JSON_VALUE(j, '$.a.b[3]')", "true"}, {"JSON_VALUE(j, '$.a.b')", nil},
 		{"JSON_VALUE(j, '$.missing')", nil}, {"JSON_VALUE(j, '$.\"k.l\"')", "dot"}, {"JSON_EXTRACT_SCALAR(j, \"$['k.l']\")", "dot"}, {"JSON_QUERY(j, '$.a.b')", `[1,"x",null,true,1.5]`},
@@ -108,6 +118,9 @@ func TestExpressions(t *testing.T) {
 		{"EXISTS (SELECT 1 FROM UNNEST(arr) x WHERE x = 20)", true}, {"ARRAY_TO_STRING(['a', 'b'], '-')", "a-b"}, {"ARRAY_CONCAT([1], [2, 3])", []any{int64(1), int64(2), int64(3)}}, {"GENERATE_ARRAY(1, 3)", []any{int64(1), int64(2), int64(3)}},
 		{"ARRAY_LENGTH(GENERATE_DATE_ARRAY(d, DATE '2024-03-02'))", int64(3)}, {"GENERATE_TIMESTAMP_ARRAY(TIMESTAMP '2024-01-01', TIMESTAMP '2024-01-01 00:02:00', INTERVAL 1 MINUTE)[OFFSET(2)]", at("2024-01-01T00:02:00Z")},
 		{"st.x", int64(1)}, {"STRUCT(1 AS a, 'b')", map[string]any{"a": int64(1), "_field_2": "b"}}, {"ARRAY<STRING>[]", []any{}}, {"[STRUCT(1 AS a), STRUCT(2 AS a)]", []any{map[string]any{"a": int64(1)}, map[string]any{"a": int64(2)}}},
+		{"STRUCT<a INT64, b STRING>(1, 'x').b", "x"}, {"ARRAY<STRUCT<k STRING, n INT64>>[('a', 1)]", []any{map[string]any{"k": "a", "n": int64(1)}}}, {"ARRAY(SELECT AS STRUCT x, 2 * x AS y FROM UNNEST(arr) AS x ORDER BY y DESC LIMIT 1)", []any{map[string]any{"x": int64(30), "y": int64(60)}}},
+		{"(SELECT AS STRUCT 1 AS a)", map[string]any{"a": int64(1)}}, {"ARRAY(SELECT AS VALUE x FROM UNNEST(arr) AS x ORDER BY x)", []any{int64(10), int64(20), int64(30)}},
+		{"RANGE_BUCKET(20, arr)", int64(2)}, {"RANGE_BUCKET(9, arr)", int64(0)}, {"RANGE_BUCKET(99, arr)", int64(3)}, {"RANGE_BUCKET(ni, arr)", nil},
 		{"(1, 'a') = (1, 'a')", true}, {"ARRAY_REVERSE(arr)[OFFSET(0)]", int64(30)},
 		// Conditions.
 		{"IF(i > 5, 'y', 'n')", "y"}, {"IF(NULL, 1, 2)", int64(2)}, {"CASE i WHEN 7 THEN 'seven' ELSE 'no' END", "seven"}, {"CASE WHEN ni = 1 THEN 1 END", nil}, {"nul IS NULL AND i IS NOT NULL", true}, {"ni IS DISTINCT FROM 1", true},
@@ -116,6 +129,7 @@ func TestExpressions(t *testing.T) {
 		{"(SELECT COUNTIF(x > 10) FROM UNNEST(arr) x)", int64(2)}, {"(SELECT SUM(x) FROM UNNEST(arr) x)", int64(60)}, {"(SELECT AVG(x) FROM UNNEST(arr) x)", 20.0}, {"(SELECT COUNT(DISTINCT x) FROM UNNEST([1, 1, NULL]) x)", int64(1)},
 		{"(SELECT SUM(IF(x > 10, 1, 0)) FROM UNNEST(arr) x)", int64(2)}, {"(SELECT ARRAY_AGG(x ORDER BY x DESC LIMIT 2) FROM UNNEST(arr) x)", []any{int64(30), int64(20)}}, {"(SELECT ARRAY_AGG(x IGNORE NULLS) FROM UNNEST([1, NULL]) x)", []any{int64(1)}},
 		{"(SELECT APPROX_QUANTILES(x, 2)[OFFSET(1)] FROM UNNEST(arr) x)", int64(20)}, {"(SELECT STRING_AGG(x) FROM UNNEST(['a', NULL, 'b']) x)", "a,b"}, {"(SELECT ANY_VALUE(x) FROM UNNEST([5]) x)", int64(5)}, {"(SELECT MAX_BY(x, -x) FROM UNNEST(arr) x)", int64(10)},
+		{"(SELECT ANY_VALUE(x HAVING MIN -x) FROM UNNEST(arr) x)", int64(30)}, {"(SELECT ANY_VALUE(x HAVING MAX -x) FROM UNNEST(arr) x)", int64(10)}, {"BIT_COUNT(i)", int64(3)},
 		{"(SELECT LOGICAL_OR(x > 20) FROM UNNEST(arr) x)", true}, {"(SELECT LOGICAL_AND(x > 20) FROM UNNEST(arr) x)", false}, {"(SELECT MIN(x) FROM UNNEST(arr) x)", int64(10)},
 		{"(SELECT MIN_BY(x, -x) FROM UNNEST(arr) x)", int64(30)}, {"(SELECT APPROX_COUNT_DISTINCT(x) FROM UNNEST(arr) x)", int64(3)},
 		{"(SELECT BIT_AND(x) FROM UNNEST([6, 3]) x)", int64(2)}, {"(SELECT BIT_OR(x) FROM UNNEST([6, 3]) x)", int64(7)}, {"(SELECT BIT_XOR(x) FROM UNNEST([6, 3]) x)", int64(5)},
@@ -160,6 +174,7 @@ func TestRunTimeErrors(t *testing.T) {
 		{"SELECT ERROR('own words')", "own words"},
 		{"SELECT ARRAY_FIRST([])", "empty array"},
 		{"SELECT SUM(x) FROM UNNEST([9223372036854775807, 1]) AS x", "int64 overflow"},
+		{"SELECT DATE_TRUNC(x, DAY) FROM (SELECT TIMESTAMP '2024-01-01' AS x)", "DATE_TRUNC of a TIMESTAMP"},
 	} {
 		rows, err := s.Query(t.Context(), tt.sql)
 		if err == nil || !strings.Contains(err.Error(), tt.part) {
@@ -220,6 +235,10 @@ func TestQueries(t *testing.T) {
 		{"SELECT x FROM d.t WHERE x = (SELECT MAX(x) FROM d.t) OR x IN (SELECT 1) ORDER BY x", []map[string]any{row("x", int64(1)), row("x", int64(6))}},
 		{"(SELECT 1 AS a UNION ALL SELECT 1) INTERSECT DISTINCT SELECT 1", []map[string]any{row("a", int64(1))}},
 		{"SELECT a.x AS l, b.x AS r FROM d.t a FULL JOIN (SELECT 7 AS x) b ON a.x = b.x WHERE a.x = 6 OR b.x = 7 ORDER BY l", []map[string]any{row("l", nil, "r", int64(7)), row("l", int64(6), "r", nil)}},
+		{"SELECT g, GROUPING(g) AS r, COUNT(*) AS n FROM d.t WHERE x < 4 GROUP BY ROLLUP (g) ORDER BY r, g", []map[string]any{row("g", "a", "r", int64(0), "n", int64(2)), row("g", "b", "r", int64(0), "n", int64(1)), row("g", nil, "r", int64(1), "n", int64(3))}},
+		{"SELECT g, x, COUNT(*) AS n FROM d.t WHERE x < 2 GROUP BY GROUPING SETS (g, (x), ()) ORDER BY g, x", []map[string]any{row("g", nil, "x", nil, "n", int64(1)), row("g", nil, "x", int64(1), "n", int64(1)), row("g", "a", "x", nil, "n", int64(1))}},
+		{"SELECT AS STRUCT g, x FROM d.t WHERE x = 1", []map[string]any{row("g", "a", "x", int64(1))}},
+		{"SELECT a.x FROM (SELECT AS STRUCT x FROM d.t WHERE x = 1) AS a", []map[string]any{row("x", int64(1))}},
 		{"SELECT table_name, table_type FROM d.INFORMATION_SCHEMA.TABLES", []map[string]any{row("table_name", "t", "table_type", "BASE TABLE")}},
 		{"SELECT column_name, data_type FROM d.INFORMATION_SCHEMA.COLUMNS ORDER BY ordinal_position LIMIT 1 OFFSET 3", []map[string]any{row("column_name", "items", "data_type", "ARRAY<STRUCT<k STRING, n INT64>>")}},
 		{"SELECT tags, items FROM d.t WHERE x IS NULL", []map[string]any{row("tags", []any{}, "items", []any{})}},
@@ -235,4 +254,99 @@ func TestQueries(t *testing.T) {
 			t.Errorf("%s: -want +got\n%s", tt.sql, diff)
 		}
 	}
+}
+
+// TestMerge runs a weekly rollup as MERGE, by BigQuery's client.
+func TestMerge(t *testing.T) {
+	s := start(t, Options{})
+	c := restClient(t, s)
+	for _, sql := range []string{
+		"CREATE SCHEMA d",
+		"CREATE TABLE d.days (day DATE, g STRING, n INT64)",
+		"INSERT INTO d.days VALUES (DATE '2024-02-26', 'a', 1), (DATE '2024-03-03', 'a', 2), (DATE '2024-03-04', 'a', 4), (DATE '2024-03-04', 'b', 8)",
+		"CREATE TABLE d.weeks (week DATE, g STRING, n INT64)",
+		"INSERT INTO d.weeks VALUES (DATE '2024-02-26', 'a', 99), (DATE '2024-02-19', 'old', 7), (DATE '2024-02-12', 'older', 7)",
+	} {
+		if _, err := s.Query(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	const merge = `MERGE INTO d.weeks AS w
+		USING (SELECT DATE_TRUNC(day, WEEK(MONDAY)) AS week, g, SUM(n) AS n FROM d.days GROUP BY week, g) AS s
+		ON w.week = s.week AND w.g = s.g
+		WHEN MATCHED THEN UPDATE SET w.n = s.n
+		WHEN NOT MATCHED THEN INSERT (week, g, n) VALUES (s.week, s.g, s.n)
+		WHEN NOT MATCHED BY SOURCE AND w.week < DATE '2024-02-19' THEN DELETE`
+	for range 2 { // again changes nothing
+		queryAll(t, c, merge)
+		got := queryAll(t, c, "SELECT CAST(week AS STRING) AS week, g, n FROM d.weeks ORDER BY week, g")
+		want := []map[string]bigquery.Value{
+			{"week": "2024-02-19", "g": "old", "n": int64(7)}, {"week": "2024-02-26", "g": "a", "n": int64(3)},
+			{"week": "2024-03-04", "g": "a", "n": int64(4)}, {"week": "2024-03-04", "g": "b", "n": int64(8)},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+	job, err := c.Query("MERGE d.weeks AS w USING d.days AS s ON w.week = s.day AND w.g = s.g WHEN MATCHED THEN UPDATE SET n = 0").Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := job.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, ok := status.Statistics.Details.(*bigquery.QueryStatistics); !ok || q.NumDMLAffectedRows != 3 || q.StatementType != "MERGE" {
+		t.Errorf("statistics %+v", status.Statistics.Details)
+	}
+
+	for _, sql := range []string{
+		"MERGE d.weeks AS w USING d.days AS s ON w.g = s.g WHEN MATCHED THEN DELETE",
+		"MERGE d.weeks AS w USING d.days AS s ON w.g = s.g WHEN MATCHED AND s.n > 1 THEN UPDATE SET n = s.n",
+		"UPDATE d.weeks AS w SET n = s.n FROM d.days AS s WHERE w.g = s.g",
+	} {
+		_, err := tryQuery(t, c, sql)
+		wantError(t, err, "must match at most one source row for each target row")
+	}
+	for _, sql := range []string{ // one source row at most, or no change
+		"MERGE d.weeks AS w USING d.days AS s ON w.g = s.g WHEN MATCHED AND s.n = 1 THEN UPDATE SET n = s.n",
+		"MERGE d.weeks AS w USING d.days AS s ON w.g = s.g WHEN NOT MATCHED THEN INSERT ROW",
+		"UPDATE d.weeks AS w SET n = s.n FROM d.days AS s WHERE w.g = s.g AND s.n = 8",
+	} {
+		queryAll(t, c, sql)
+	}
+}
+
+// TestWildcardTables reads the tables of one prefix, by BigQuery's client.
+func TestWildcardTables(t *testing.T) {
+	s := start(t, Options{})
+	c := restClient(t, s)
+	for _, sql := range []string{
+		"CREATE SCHEMA d",
+		"CREATE TABLE d.impressions_acme AS SELECT 1 AS x, 'a' AS g",
+		"CREATE TABLE d.impressions_zeta AS SELECT 2 AS x, 'z' AS g, TRUE AS more",
+		"CREATE TABLE d.other AS SELECT 3 AS x",
+		"CREATE VIEW d.impressions_view AS SELECT 9 AS x",
+	} {
+		if _, err := s.Query(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	for _, tt := range []struct {
+		sql  string
+		want []map[string]bigquery.Value
+	}{
+		{"SELECT * FROM `d.impressions_*` ORDER BY x", []map[string]bigquery.Value{{"x": int64(1), "g": "a", "more": nil}, {"x": int64(2), "g": "z", "more": true}}},
+		{"SELECT _TABLE_SUFFIX AS s, COUNT(*) AS n FROM `d.impressions_*` WHERE _TABLE_SUFFIX != 'zeta' GROUP BY s", []map[string]bigquery.Value{{"s": "acme", "n": int64(1)}}},
+		{"SELECT i.* EXCEPT (more) FROM `" + s.Project() + ".d.impressions_*` AS i WHERE _TABLE_SUFFIX = 'zeta'", []map[string]bigquery.Value{{"x": int64(2), "g": "z"}}},
+		{"SELECT SUM(x) AS n FROM `d.*`", []map[string]bigquery.Value{{"n": int64(6)}}},
+	} {
+		if diff := cmp.Diff(tt.want, queryAll(t, c, tt.sql)); diff != "" {
+			t.Errorf("%s: -want +got\n%s", tt.sql, diff)
+		}
+	}
+	_, err := tryQuery(t, c, "SELECT * FROM `d.clicks_*`")
+	wantError(t, err, "does not match any table")
+	_, err = s.Query(t.Context(), "CREATE VIEW d.all AS SELECT * FROM `d.impressions_*`")
+	wantError(t, err, "A wildcard table in a view")
 }

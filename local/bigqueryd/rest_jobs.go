@@ -155,7 +155,7 @@ func (s *Server) resultsOf(j *job, p page, kind string) (any, error) {
 }
 
 func isDML(statement string) bool {
-	return statement == "INSERT" || statement == "UPDATE" || statement == "DELETE" || statement == "TRUNCATE_TABLE"
+	return statement == "INSERT" || statement == "UPDATE" || statement == "DELETE" || statement == "MERGE" || statement == "TRUNCATE_TABLE"
 }
 
 func (s *Server) insertJob(r *http.Request) (any, error) {

@@ -441,6 +441,7 @@ func TestOtherClientsReadTheFile(t *testing.T) {
 		`INSERT INTO pixelbeam.impressions (insert_id, event_time, event_type, impression_id, params, price, lint)
 			VALUES ('a', TIMESTAMP '2024-01-01 23:30:00', 'impression', 'a', JSON '{"k": [1]}', NUMERIC '1.5', ['x'])`,
 		"CREATE VIEW pixelbeam.days AS SELECT DATE(event_time) AS day, FORMAT_TIMESTAMP('%F %H', event_time) AS hour, TIMESTAMP_TRUNC(event_time, DAY) AS t, CAST(event_time AS STRING) AS s FROM pixelbeam.impressions",
+		"CREATE VIEW pixelbeam.reach AS SELECT HLL_COUNT.EXTRACT(HLL_COUNT.INIT(insert_id)) AS n FROM pixelbeam.impressions",
 	} {
 		if _, err := s.Query(ctx, statement); err != nil {
 			t.Fatal(err)
@@ -471,6 +472,18 @@ func TestOtherClientsReadTheFile(t *testing.T) {
 	}
 	if day != "2024-01-01" || hour != "2024-01-01 23" || !trunc.Equal(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)) || text != "2024-01-01 23:30:00+00" {
 		t.Error(day, hour, trunc, text)
+	}
+	// A sketch's functions are this server's, also after a restart.
+	if err := db.QueryRow("SELECT n FROM pixelbeam.reach").Scan(&text); err == nil || !strings.Contains(err.Error(), "hll_count") {
+		t.Error(text, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, Options{Path: path})
+	rows, err := again.Query(ctx, "SELECT n FROM pixelbeam.reach")
+	if err != nil || rows[0]["n"] != int64(1) {
+		t.Error(rows, err)
 	}
 }
 

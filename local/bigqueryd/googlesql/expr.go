@@ -122,6 +122,7 @@ func (p *parser) membership(left Value, not string) (Value, error) {
 		return left, err
 	}
 	if p.looksLikeQuery() {
+		p.value = true
 		q, err := p.query()
 		if err != nil {
 			return left, err
@@ -527,6 +528,7 @@ func (p *parser) parameter(t token) (Value, error) {
 func (p *parser) parenthesis() (Value, error) {
 	p.next()
 	if p.looksLikeQuery() {
+		p.value = true
 		q, err := p.query()
 		if err != nil {
 			return Value{}, err
@@ -609,6 +611,7 @@ func common(types ...Type) Type {
 
 func (p *parser) array() (Value, error) {
 	if p.accept("(") {
+		p.value = true
 		q, err := p.query()
 		if err != nil {
 			return Value{}, err
@@ -638,7 +641,7 @@ func (p *parser) array() (Value, error) {
 // results show for it.
 func (p *parser) structValue(t token) (Value, error) {
 	if p.looking("<") {
-		return Value{}, p.refuse(t, "A typed STRUCT")
+		return p.typedStruct()
 	}
 	if err := p.expect("("); err != nil {
 		return Value{}, err
@@ -676,6 +679,23 @@ func (p *parser) structValue(t token) (Value, error) {
 		return Value{}, p.refuse(t, "An empty STRUCT")
 	}
 	return Value{"struct_pack(" + strings.Join(parts, ", ") + ")", Struct}, nil
+}
+
+// typedStruct reads STRUCT<a INT64, ...>(1, ...) from the angle on.
+func (p *parser) typedStruct() (Value, error) {
+	c, st, err := p.structType()
+	if err != nil {
+		return Value{}, err
+	}
+	at := p.peek()
+	if err := p.expect("("); err != nil {
+		return Value{}, err
+	}
+	list, err := p.list(")")
+	if err == nil && len(list) != len(c.Fields) {
+		err = errorAt(p.sql, at.pos, "STRUCT type has %d fields but constructor call has %d fields", len(c.Fields), len(list))
+	}
+	return Value{"CAST(row(" + sqlList(list) + ") AS " + st.duck + ")", Struct}, err
 }
 
 // interval reads the rest of INTERVAL n unit.

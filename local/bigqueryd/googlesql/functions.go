@@ -20,6 +20,8 @@ type call struct {
 	order    string // "ORDER BY ..."
 	limit    string
 	over     string // " OVER ..."
+	extreme  string // of HAVING MAX x: "MAX"
+	by       string // and x
 }
 
 // arg returns the SQL of argument i.
@@ -113,8 +115,18 @@ func (p *parser) arguments(c *call) error {
 	case p.accept("RESPECT", "NULLS"):
 		c.nulls = "RESPECT NULLS"
 	}
-	if p.looking("HAVING") {
-		return p.refuse(p.peek(), "HAVING in an aggregate")
+	if start := p.peek(); p.accept("HAVING") {
+		if c.name != "ANY_VALUE" {
+			return p.refuse(start, "HAVING in "+c.name)
+		}
+		if c.extreme = p.acceptAny("MAX", "MIN"); c.extreme == "" {
+			return p.unexpected("MAX or MIN")
+		}
+		v, err := p.expr()
+		if err != nil {
+			return err
+		}
+		c.by = v.SQL
 	}
 	if p.looking("ORDER", "BY") {
 		order, err := p.orderBy()
@@ -271,6 +283,7 @@ var simple = map[string]struct {
 	"FROM_HEX": {"unhex", 1, 1, Bytes}, "CHR": {"chr", 1, 1, String},
 	"ARRAY_LENGTH": {"array_length", 1, 1, Int64}, "ARRAY_REVERSE": {"list_reverse", 1, 1, Array},
 	"GENERATE_ARRAY": {"generate_series", 2, 3, Array}, "EDIT_DISTANCE": {"levenshtein", 2, 2, Int64},
+	"GROUPING": {"grouping", 1, 1, Int64}, "BIT_COUNT": {"bit_count", 1, 1, Int64},
 	"LAST_DAY": {"last_day", 1, 1, Date}, "ERROR": {"error", 1, 1, Unknown},
 }
 
@@ -337,11 +350,17 @@ func init() {
 		"LPAD":            {2, 3, translatePad("lpad")},
 		"RPAD":            {2, 3, translatePad("rpad")},
 		"REGEXP_EXTRACT":  {2, 2, translateRegexpExtract},
+		"REGEXP_SUBSTR":   {2, 2, translateRegexpExtract},
 		"REGEXP_EXTRACT_ALL": {2, 2, func(p *parser, c *call) (Value, error) {
 			group, err := p.captureGroup(c)
 			return Value{fmt.Sprintf("regexp_extract_all(%s, %s, %d)", c.arg(0), c.arg(1), group), Array}, err
 		}},
-		"REGEXP_REPLACE":               template(3, "regexp_replace($1, $2, $3, 'g')", String),
+		"REGEXP_REPLACE": template(3, "regexp_replace($1, $2, $3, 'g')", String),
+		// The number of boundaries up to x, which are sorted.
+		"RANGE_BUCKET": template(2, "(CASE WHEN $1 IS NULL OR $2 IS NULL THEN NULL ELSE len(list_filter($2, lambda _boundary_: _boundary_ <= $1)) END)", Int64),
+		"STRING":       {1, 2, translateString},
+		// The host of a URL with or without a scheme, as it is spelled.
+		"NET.HOST":                     template(1, `nullif(regexp_extract($1, '^\s*(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:@\s]*)', 1), '')`, String),
 		"HLL_COUNT.EXTRACT":            template(1, "hll_count_extract($1)", Int64),
 		"TO_HEX":                       template(1, "lower(hex($1))", String),
 		"MD5":                          template(1, "unhex(md5($1))", Bytes),
@@ -374,8 +393,8 @@ func init() {
 		"TO_JSON_STRING":      {1, 1, translateToJSONString},
 		"TO_JSON":             {1, 1, translateToJSON},
 		"CURRENT_TIMESTAMP":   template(0, "now()", Timestamp),
-		"CURRENT_DATE":        {0, 1, currentCivil("CAST(make_timestamp(epoch_us(now())) AS DATE)", Date)},
-		"CURRENT_DATETIME":    {0, 1, currentCivil("make_timestamp(epoch_us(now()))", Datetime)},
+		"CURRENT_DATE":        {0, 1, currentCivil(Date)},
+		"CURRENT_DATETIME":    {0, 1, currentCivil(Datetime)},
 		"TIMESTAMP":           {1, 2, translateTimestamp},
 		"DATE":                {1, 3, translateDate},
 		"DATETIME":            {1, 2, translateDatetime},

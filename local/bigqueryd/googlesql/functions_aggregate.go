@@ -71,6 +71,11 @@ func (p *parser) aggregate(c *call) (Value, error) {
 		return Value{"count(DISTINCT " + sqlList(c.args) + ")" + c.over, Int64}, p.arity(c, 1, 1)
 	case "APPROX_QUANTILES":
 		return p.quantiles(c)
+	case "ANY_VALUE":
+		if c.by != "" && !c.distinct {
+			duck := map[string]string{"MAX": "arg_max", "MIN": "arg_min"}[c.extreme] + "_null"
+			return Value{duck + "(" + c.arg(0) + ", " + c.by + ")" + c.over, c.args[0].Type}, nil
+		}
 	case "HLL_COUNT.INIT", "HLL_COUNT.MERGE", "HLL_COUNT.MERGE_PARTIAL":
 		return p.sketch(c)
 	case "ARRAY_AGG":

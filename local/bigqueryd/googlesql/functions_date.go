@@ -2,6 +2,7 @@ package googlesql
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -44,6 +45,44 @@ func floor(x string, n int64) string {
 	return fmt.Sprintf("(%s - ((%s %% %d) + %d) %% %d)", x, x, n, n, n)
 }
 
+// weekdays are the shifts, in days, from the epoch, a Thursday, to the first day
+// of a week.
+var weekdays = []string{"THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY"}
+
+// weekUnit reads a date part that may be WEEK(weekday), and returns for weeks the
+// shift of their first day, else -1.
+func (p *parser) weekUnit() (unit string, shift int64, err error) {
+	if unit, err = p.unit(); err != nil {
+		return "", -1, err
+	}
+	day := ""
+	switch unit {
+	case "WEEK":
+		day = "SUNDAY"
+		if p.accept("(") {
+			day = strings.ToUpper(p.next().text)
+			if err := p.expect(")"); err != nil {
+				return "", -1, err
+			}
+		}
+	case "ISOWEEK":
+		day = "MONDAY"
+	default:
+		return unit, -1, nil
+	}
+	i := slices.Index(weekdays, day)
+	if i < 0 {
+		return "", -1, p.unexpected("a weekday before this")
+	}
+	return "WEEK", int64(i), nil
+}
+
+// weekStart writes the microseconds of the first day of the week of a time.
+func weekStart(v Value, shift int64) string {
+	days := shift * microsPerDay
+	return "(" + floor("("+microsOf(v)+" - "+fmt.Sprint(days)+")", 7*microsPerDay) + " + " + fmt.Sprint(days) + ")"
+}
+
 // dateFunctions take date parts, which are no expressions, and so read their own
 // arguments up to, but not including, the closing parenthesis.
 var dateFunctions map[string]func(p *parser, t token) (Value, error)
@@ -68,20 +107,37 @@ func (p *parser) typed(v Value, typ Type) Value {
 	return Value{"CAST(" + v.SQL + " AS " + st + ")", typ}
 }
 
-// utcOnly reads an optional ", 'UTC'".
-func (p *parser) utcOnly() error {
+// zone reads an optional ", 'zone'"; "" is UTC.
+func (p *parser) zone() (string, error) {
 	if !p.accept(",") {
-		return nil
+		return "", nil
 	}
-	return p.utc()
+	return p.zoneName(p.next())
 }
 
-func (p *parser) utc() error {
-	t := p.next()
-	if t.kind != tokenString || !slices.Contains([]string{"UTC", "Etc/UTC", "+00", "+00:00"}, t.text) {
-		return p.refuse(t, "A time zone other than a literal 'UTC'")
+var zoneName = regexp.MustCompile(`^[A-Za-z_]+(/[A-Za-z0-9_+-]+)+$`)
+
+// zoneName returns the name that the literal holds, and "" for UTC. Others than
+// names like Europe/Berlin are refused: DuckDB reads the sign of an offset the
+// other way round.
+func (p *parser) zoneName(t token) (string, error) {
+	if t.kind == tokenString {
+		if slices.Contains([]string{"UTC", "Etc/UTC", "+00", "+00:00"}, t.text) {
+			return "", nil
+		}
+		if zoneName.MatchString(t.text) && !strings.HasPrefix(t.text, "Etc/") {
+			return t.text, nil
+		}
 	}
-	return nil
+	return "", p.refuse(t, "A time zone other than a literal 'UTC' or a name like 'Europe/Berlin'")
+}
+
+// inZone writes the civil time of a TIMESTAMP in a zone.
+func inZone(v Value, zone string) Value {
+	if zone == "" {
+		return v
+	}
+	return Value{"timezone(" + Text(zone) + ", " + timestampOf(microsOf(v)) + ")", Datetime}
 }
 
 func truncFunction(typ Type) func(p *parser, t token) (Value, error) {
@@ -91,34 +147,41 @@ func truncFunction(typ Type) func(p *parser, t token) (Value, error) {
 			return v, err
 		}
 		v = p.typed(v, typ)
+		if typ == Date && v.Type != Date {
+			// DATE_TRUNC of a TIMESTAMP is one too.
+			v.SQL = "(CASE WHEN typeof(" + v.SQL + ") = 'DATE' THEN " + v.SQL + " ELSE error('DATE_TRUNC of a TIMESTAMP or DATETIME is not supported by the local stand-in: use TIMESTAMP_TRUNC, DATETIME_TRUNC or DATE()') END)"
+		}
 		if err := p.expect(","); err != nil {
 			return v, err
 		}
-		unit, err := p.unit()
+		unit, week, err := p.weekUnit()
 		if err != nil {
 			return v, err
 		}
-		if p.looking("(") {
-			return v, p.refuse(t, "WEEK with a weekday")
-		}
-		if err := p.utcOnly(); err != nil {
+		zone, err := p.zone()
+		if err != nil {
 			return v, err
 		}
 		u := units[unit]
 		if typ == Date && u.micros > 0 && u.micros < microsPerDay {
 			return v, errorAt(p.sql, t.pos, "DATE_TRUNC does not support the %s date part", unit)
 		}
-		micros := ""
-		switch unit {
-		case "WEEK", "ISOWEEK", "MONTH", "QUARTER", "YEAR", "ISOYEAR":
-			at := civil(v)
-			back := ""
-			if unit == "WEEK" { // from Sunday; DuckDB's weeks begin on Monday
-				at, back = "("+at+" + INTERVAL 1 DAY)", " - INTERVAL 1 DAY"
+		if zone != "" {
+			if typ != Timestamp || u.micros > 0 && u.micros < microsPerDay {
+				// An hour may occur twice in a zone's civil time, a day may not.
+				return v, p.refuse(t, strings.ToUpper(t.text)+" by "+unit+" in a time zone other than UTC")
 			}
-			micros = "epoch_us(date_trunc('" + u.duck + "', " + at + ")" + back + ")"
-		default:
-			micros = floor(microsOf(v), u.micros)
+			v = inZone(v, zone)
+		}
+		micros := floor(microsOf(v), u.micros)
+		switch {
+		case week >= 0:
+			micros = weekStart(v, week)
+		case u.micros == 0:
+			micros = "epoch_us(date_trunc('" + u.duck + "', " + civil(v) + "))"
+		}
+		if zone != "" {
+			return Value{"timezone(" + Text(zone) + ", make_timestamp(" + micros + "))", Timestamp}, nil
 		}
 		switch typ {
 		case Timestamp:
@@ -148,7 +211,7 @@ func diffFunction(typ Type) func(p *parser, t token) (Value, error) {
 		if err := p.expect(","); err != nil {
 			return a, err
 		}
-		unit, err := p.unit()
+		unit, week, err := p.weekUnit()
 		if err != nil {
 			return a, err
 		}
@@ -161,17 +224,8 @@ func diffFunction(typ Type) func(p *parser, t token) (Value, error) {
 			return Value{fmt.Sprintf("((%s - %s) // %d)", microsOf(a), microsOf(b), u.micros), Int64}, nil
 		case u.micros > 0 && u.micros <= microsPerDay:
 			return Value{fmt.Sprintf("((%s - %s) // %d)", floor(microsOf(a), u.micros), floor(microsOf(b), u.micros), u.micros), Int64}, nil
-		case unit == "WEEK" || unit == "ISOWEEK":
-			// Day 0 of the epoch is a Thursday: Mondays are 4 days after a
-			// multiple of 7, Sundays 3.
-			shift := int64(4)
-			if unit == "WEEK" {
-				shift = 3
-			}
-			week := func(v Value) string {
-				return floor(fmt.Sprintf("(%s - %d)", microsOf(v), shift*microsPerDay), 7*microsPerDay)
-			}
-			return Value{fmt.Sprintf("((%s - %s) // %d)", week(a), week(b), 7*microsPerDay), Int64}, nil
+		case week >= 0:
+			return Value{fmt.Sprintf("((%s - %s) // %d)", weekStart(a, week), weekStart(b, week), 7*microsPerDay), Int64}, nil
 		}
 		return Value{"date_diff('" + u.duck + "', " + civil(b) + ", " + civil(a) + ")", Int64}, nil
 	}
@@ -249,6 +303,9 @@ func generateFunction(typ Type) func(p *parser, t token) (Value, error) {
 // extract reads the rest of EXTRACT(part FROM x).
 func (p *parser) extract(t token) (Value, error) {
 	part := strings.ToUpper(p.next().text)
+	if part == "WEEK" && p.accept("(", "MONDAY", ")") {
+		part = "WEEK(MONDAY)"
+	}
 	if err := p.expect("FROM"); err != nil {
 		return Value{}, err
 	}
@@ -257,9 +314,11 @@ func (p *parser) extract(t token) (Value, error) {
 		return v, err
 	}
 	if p.accept("AT", "TIME", "ZONE") {
-		if err := p.utc(); err != nil {
+		zone, err := p.zoneName(p.next())
+		if err != nil {
 			return v, err
 		}
+		v = inZone(v, zone)
 	}
 	if err := p.expect(")"); err != nil {
 		return v, err
@@ -276,6 +335,8 @@ func (p *parser) extract(t token) (Value, error) {
 		return Value{"(extract(dow FROM " + c + ") + 1)", Int64}, nil
 	case "WEEK":
 		return Value{"CAST(strftime(" + c + ", '%U') AS BIGINT)", Int64}, nil
+	case "WEEK(MONDAY)":
+		return Value{"CAST(strftime(" + c + ", '%W') AS BIGINT)", Int64}, nil
 	case "MILLISECOND":
 		return Value{"(extract(microsecond FROM " + c + ") % 1000000 // 1000)", Int64}, nil
 	case "MICROSECOND":
@@ -288,37 +349,43 @@ func (p *parser) extract(t token) (Value, error) {
 	return v, p.refuse(t, "EXTRACT of "+part)
 }
 
-func currentCivil(sql string, typ Type) func(p *parser, c *call) (Value, error) {
+func currentCivil(typ Type) func(p *parser, c *call) (Value, error) {
 	return func(p *parser, c *call) (Value, error) {
-		if len(c.args) == 1 {
-			if err := p.zoneArgument(c, 0); err != nil {
-				return Value{}, err
-			}
+		zone, err := p.zoneArgument(c, 0)
+		now := civil(inZone(Value{"now()", Timestamp}, zone))
+		if typ == Date {
+			now = "CAST(" + now + " AS DATE)"
 		}
-		return Value{sql, typ}, nil
+		return Value{now, typ}, err
 	}
 }
 
-// zoneArgument lets only UTC through.
-func (p *parser) zoneArgument(c *call, i int) error {
-	zone, ok := c.text(i)
-	if !ok || !slices.Contains([]string{"UTC", "Etc/UTC", "+00", "+00:00"}, zone) {
-		return p.refuse(c.token, c.name+" with a time zone other than a literal 'UTC'")
+// zoneArgument returns the time zone that argument i is, if there is one.
+func (p *parser) zoneArgument(c *call, i int) (string, error) {
+	if len(c.args) <= i {
+		return "", nil
 	}
-	return nil
+	t := c.literals[i]
+	if t.kind != tokenString {
+		t.pos = c.token.pos
+	}
+	return p.zoneName(t)
 }
 
 func translateTimestamp(p *parser, c *call) (Value, error) {
-	if len(c.args) == 2 {
-		if err := p.zoneArgument(c, 1); err != nil {
-			return Value{}, err
-		}
+	zone, err := p.zoneArgument(c, 1)
+	if err != nil {
+		return Value{}, err
 	}
-	if _, ok := c.text(0); ok {
+	if _, ok := c.text(0); ok && zone == "" {
 		return p.typedLiteral(Timestamp, c.literals[0])
 	}
-	switch v := c.args[0]; v.Type {
-	case Date, Datetime, Timestamp:
+	switch v := c.args[0]; {
+	case zone != "" && (v.Type == Date || v.Type == Datetime):
+		return Value{"timezone(" + Text(zone) + ", " + civil(v) + ")", Timestamp}, nil
+	case zone != "":
+		return v, p.refuse(c.token, "TIMESTAMP in a time zone other than UTC, of what is not known to be a DATE or DATETIME")
+	case v.Type == Date, v.Type == Datetime, v.Type == Timestamp:
 		return Value{timestampOf(microsOf(v)), Timestamp}, nil
 	default:
 		return Value{"CAST(" + v.SQL + " AS TIMESTAMPTZ)", Timestamp}, nil
@@ -329,27 +396,25 @@ func translateDate(p *parser, c *call) (Value, error) {
 	if len(c.args) == 3 {
 		return Value{"make_date(" + sqlList(c.args) + ")", Date}, nil
 	}
-	if len(c.args) == 2 {
-		if err := p.zoneArgument(c, 1); err != nil {
-			return Value{}, err
-		}
+	zone, err := p.zoneArgument(c, 1)
+	if err != nil {
+		return Value{}, err
 	}
-	if _, ok := c.text(0); ok {
+	if _, ok := c.text(0); ok && len(c.args) == 1 {
 		return p.typedLiteral(Date, c.literals[0])
 	}
-	return Value{"CAST(" + civil(p.typed(c.args[0], Timestamp)) + " AS DATE)", Date}, nil
+	return Value{"CAST(" + civil(inZone(p.typed(c.args[0], Timestamp), zone)) + " AS DATE)", Date}, nil
 }
 
 func translateDatetime(p *parser, c *call) (Value, error) {
-	if len(c.args) == 2 {
-		if err := p.zoneArgument(c, 1); err != nil {
-			return Value{}, err
-		}
+	zone, err := p.zoneArgument(c, 1)
+	if err != nil {
+		return Value{}, err
 	}
-	if _, ok := c.text(0); ok {
+	if _, ok := c.text(0); ok && len(c.args) == 1 {
 		return p.typedLiteral(Datetime, c.literals[0])
 	}
-	return Value{civil(c.args[0]), Datetime}, nil
+	return Value{civil(inZone(p.typed(c.args[0], Timestamp), zone)), Datetime}, nil
 }
 
 // unixFunction rounds down to its unit.
@@ -395,6 +460,9 @@ func timeFormat(format string) (duck, bad string, ok bool) {
 	return b.String(), "", true
 }
 
+// zoneElement matches a format element of the time zone.
+var zoneElement = regexp.MustCompile(`%(E?z|Z)`)
+
 func (p *parser) formatArgument(c *call) (string, error) {
 	format, ok := c.text(0)
 	if !ok {
@@ -408,29 +476,32 @@ func (p *parser) formatArgument(c *call) (string, error) {
 }
 
 func translateFormatTime(p *parser, c *call) (Value, error) {
-	if len(c.args) == 3 {
-		if err := p.zoneArgument(c, 2); err != nil {
-			return Value{}, err
-		}
+	zone, err := p.zoneArgument(c, 2)
+	if err != nil {
+		return Value{}, err
 	}
 	format, err := p.formatArgument(c)
+	if text, _ := c.text(0); err == nil && zone != "" && zoneElement.MatchString(text) {
+		err = p.refuse(c.token, "A format element of the time zone, in one other than UTC,")
+	}
 	v := p.typed(c.args[1], map[string]Type{"FORMAT_DATE": Date, "FORMAT_DATETIME": Datetime, "FORMAT_TIMESTAMP": Timestamp}[c.name])
-	return Value{"strftime(" + civil(v) + ", " + format + ")", String}, err
+	return Value{"strftime(" + civil(inZone(v, zone)) + ", " + format + ")", String}, err
 }
 
 func translateParseTime(typ Type) func(p *parser, c *call) (Value, error) {
 	return func(p *parser, c *call) (Value, error) {
-		if len(c.args) == 3 {
-			if err := p.zoneArgument(c, 2); err != nil {
-				return Value{}, err
-			}
+		zone, err := p.zoneArgument(c, 2)
+		if err != nil {
+			return Value{}, err
 		}
 		format, err := p.formatArgument(c)
 		parsed := "strptime(" + c.arg(1) + ", " + format + ")"
-		switch typ {
-		case Timestamp:
+		switch {
+		case zone != "":
+			parsed = "timezone(" + Text(zone) + ", " + parsed + ")"
+		case typ == Timestamp:
 			parsed = timestampOf("epoch_us(" + parsed + ")")
-		case Date:
+		case typ == Date:
 			parsed = "CAST(" + parsed + " AS DATE)"
 		}
 		return Value{parsed, typ}, err

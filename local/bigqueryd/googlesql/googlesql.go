@@ -70,6 +70,9 @@ type Options struct {
 	// Named and Positional are the query parameters.
 	Named      map[string]Value // by lower-case name
 	Positional []Value
+	// Tables returns the names of a dataset's tables, without views, for wildcard
+	// tables. nil: there are none.
+	Tables func(dataset string) []string
 	// Information returns a DuckDB query for a view of a dataset's
 	// INFORMATION_SCHEMA. nil: there is none.
 	Information func(dataset, view string) (string, bool)
@@ -84,6 +87,7 @@ const (
 	Insert
 	Update
 	Delete
+	Merge
 	Truncate
 	CreateTable
 	CreateView
@@ -110,6 +114,10 @@ type Statement struct {
 	// query that fills it, or ""; of CreateView the view's query. Other
 	// statements have none.
 	SQL string
+	// Ambiguous is, of Merge and of Update with FROM, a query of DuckDB that has a
+	// row if several source rows would change one target row, which is an error;
+	// else "".
+	Ambiguous string
 	// Target is the table, or the dataset, that is made, changed or dropped.
 	Target Table
 	// Columns of CreateTable (may be empty where SQL is not) and AddColumns.

@@ -16,6 +16,13 @@ type parser struct {
 	positional int        // positional parameters used
 	scopes     [][]string // names of common table expressions, innermost last
 	from       [][]string // aliases of the FROM clauses being read, innermost last
+	wildcards  []string   // aliases of wildcard tables of the innermost FROM
+	// value is set before a query that is an expression: SELECT AS STRUCT makes
+	// structs there, and columns elsewhere.
+	value bool
+	// valueItems are the items of the SELECT AS STRUCT or VALUE that was just
+	// read: its columns have no names that ORDER BY could mean.
+	valueItems []selectItem
 }
 
 // maxDepth bounds nesting, so that a hostile statement cannot exhaust the stack.

@@ -2,6 +2,7 @@ package googlesql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,8 @@ func (p *parser) query() (string, error) {
 		return "", err
 	}
 	defer p.leave()
+	value := p.value
+	p.value = false
 	var b strings.Builder
 	p.scopes = append(p.scopes, nil)
 	defer func() { p.scopes = p.scopes[:len(p.scopes)-1] }()
@@ -19,9 +22,11 @@ func (p *parser) query() (string, error) {
 			return "", err
 		}
 	}
-	if err := p.setExpression(&b); err != nil {
+	p.valueItems = nil
+	if err := p.setExpression(&b, value); err != nil {
 		return "", err
 	}
+	defer func() { p.valueItems = nil }()
 	if p.looking("ORDER", "BY") {
 		order, err := p.orderBy()
 		if err != nil {
@@ -97,10 +102,11 @@ func (p *parser) with(b *strings.Builder) error {
 
 // setExpression reads SELECTs and parenthesized queries with set operators
 // between. GoogleSQL does not let different operators mix without parentheses.
-func (p *parser) setExpression(b *strings.Builder) error {
+func (p *parser) setExpression(b *strings.Builder, value bool) error {
 	first := ""
 	for {
 		if p.accept("(") {
+			p.value = value
 			q, err := p.query()
 			if err != nil {
 				return err
@@ -110,7 +116,7 @@ func (p *parser) setExpression(b *strings.Builder) error {
 			}
 			b.WriteString("(" + q + ")")
 		} else {
-			s, err := p.selectClause()
+			s, err := p.selectClause(value)
 			if err != nil {
 				return err
 			}
@@ -147,13 +153,16 @@ func (p *parser) setExpression(b *strings.Builder) error {
 	}
 }
 
-// selectItem is one expression of a SELECT list.
+// selectItem is one expression of a SELECT list, or a star.
 type selectItem struct {
-	sql   string
-	alias string
+	sql     string
+	alias   string
+	star    string   // "*" or "x.*"
+	exclude []string // of a star, quoted
+	replace string   // " REPLACE (...)"
 }
 
-func (p *parser) selectClause() (string, error) {
+func (p *parser) selectClause(value bool) (string, error) {
 	if err := p.expect("SELECT"); err != nil {
 		return "", err
 	}
@@ -167,31 +176,46 @@ func (p *parser) selectClause() (string, error) {
 	} else {
 		p.accept("ALL")
 	}
-	if p.looking("AS", "STRUCT") || p.looking("AS", "VALUE") {
-		return "", p.refuse(p.peek(), "SELECT AS "+p.peekAt(1).text)
+	start := p.peek()
+	as := ""
+	if p.looking("AS") {
+		p.next()
+		if as = p.acceptAny("STRUCT", "VALUE"); as == "" {
+			return "", p.unexpected("STRUCT or VALUE")
+		}
+		if as == "VALUE" && !value {
+			return "", p.refuse(start, "SELECT AS VALUE outside of an expression")
+		}
+		if !value {
+			as = ""
+		}
 	}
 	items, err := p.selectList()
 	if err != nil {
 		return "", err
 	}
-	for i, item := range items {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(item.sql)
-		if item.alias != "" {
-			b.WriteString(" AS " + Name(item.alias))
-		}
-	}
 	p.from = append(p.from, nil)
-	defer func() { p.from = p.from[:len(p.from)-1] }()
+	wildcards := p.wildcards
+	p.wildcards = nil
+	defer func() {
+		p.from, p.wildcards = p.from[:len(p.from)-1], wildcards
+		if as != "" {
+			p.valueItems = items
+		}
+	}()
+	from := ""
 	if p.accept("FROM") {
-		from, err := p.fromClause()
+		from, err = p.fromClause()
 		if err != nil {
 			return "", err
 		}
-		b.WriteString(" FROM " + from)
+		from = " FROM " + from
 	}
+	list, err := p.writeList(items, as, start)
+	if err != nil {
+		return "", err
+	}
+	b.WriteString(list + from)
 	if p.accept("WHERE") {
 		v, err := p.expr()
 		if err != nil {
@@ -229,6 +253,49 @@ func (p *parser) selectClause() (string, error) {
 		b.WriteString(windows)
 	}
 	return b.String(), nil
+}
+
+// writeList writes a SELECT list. as is STRUCT or VALUE of SELECT AS.
+func (p *parser) writeList(items []selectItem, as string, start token) (string, error) {
+	var parts []string
+	for _, item := range items {
+		sql := item.sql
+		switch {
+		case item.star != "" && as != "":
+			return "", p.refuse(start, "* in SELECT AS "+as)
+		case item.star != "":
+			sql = p.writeStar(item)
+		case as == "STRUCT":
+			sql = Name(item.alias) + " := " + sql
+		case as == "" && item.alias != "":
+			sql += " AS " + Name(item.alias)
+		}
+		parts = append(parts, sql)
+	}
+	list := strings.Join(parts, ", ")
+	switch {
+	case as == "STRUCT":
+		return "struct_pack(" + list + ")", nil
+	case as == "VALUE" && len(items) != 1:
+		return "", errorAt(p.sql, start.pos, "SELECT AS VALUE query must have exactly one column")
+	}
+	return list, nil
+}
+
+// writeStar writes a star, without the pseudo-columns of wildcard tables.
+func (p *parser) writeStar(item selectItem) string {
+	exclude := item.exclude
+	for _, alias := range p.wildcards {
+		if item.star == "*" || item.star == Name(alias)+".*" {
+			exclude = append(slices.Clone(exclude), Name(tableSuffix))
+			break
+		}
+	}
+	sql := item.star
+	if len(exclude) > 0 {
+		sql += " EXCLUDE (" + strings.Join(exclude, ", ") + ")"
+	}
+	return sql + item.replace
 }
 
 func (p *parser) windows() (string, error) {
@@ -279,8 +346,8 @@ func (p *parser) selectList() ([]selectItem, error) {
 
 func (p *parser) selectItem() (item selectItem, named bool, err error) {
 	if p.accept("*") {
-		star, err := p.starModifiers("*")
-		return selectItem{sql: star}, true, err
+		item, err = p.starModifiers("*")
+		return item, true, err
 	}
 	start := p.at
 	v, err := p.expr()
@@ -289,8 +356,8 @@ func (p *parser) selectItem() (item selectItem, named bool, err error) {
 	}
 	if p.looking(".", "*") {
 		p.at += 2
-		star, err := p.starModifiers(v.SQL + ".*")
-		return selectItem{sql: star}, true, err
+		item, err = p.starModifiers(v.SQL + ".*")
+		return item, true, err
 	}
 	item.sql = v.SQL
 	end := p.at
@@ -318,35 +385,26 @@ func (p *parser) pathName(start, end int) string {
 }
 
 // starModifiers reads EXCEPT (...) and REPLACE (...) after a star.
-func (p *parser) starModifiers(star string) (string, error) {
+func (p *parser) starModifiers(star string) (selectItem, error) {
+	item := selectItem{star: star}
 	if p.accept("EXCEPT", "(") {
-		var names []string
-		for {
-			name, err := p.identifier("a column name")
-			if err != nil {
-				return "", err
-			}
-			names = append(names, Name(name))
-			if !p.accept(",") {
-				break
-			}
+		names, err := p.columnNames()
+		if err != nil {
+			return item, err
 		}
-		if err := p.expect(")"); err != nil {
-			return "", err
-		}
-		star += " EXCLUDE (" + strings.Join(names, ", ") + ")"
+		item.exclude = names
 	}
 	if p.accept("REPLACE", "(") {
 		var parts []string
 		for {
 			v, err := p.expr()
 			if err != nil {
-				return "", err
+				return item, err
 			}
 			p.accept("AS")
 			name, err := p.identifier("a column name")
 			if err != nil {
-				return "", err
+				return item, err
 			}
 			parts = append(parts, v.SQL+" AS "+Name(name))
 			if !p.accept(",") {
@@ -354,39 +412,25 @@ func (p *parser) starModifiers(star string) (string, error) {
 			}
 		}
 		if err := p.expect(")"); err != nil {
-			return "", err
+			return item, err
 		}
-		star += " REPLACE (" + strings.Join(parts, ", ") + ")"
+		item.replace = " REPLACE (" + strings.Join(parts, ", ") + ")"
 	}
-	return star, nil
+	return item, nil
 }
 
 // groupBy reads the grouping. In GoogleSQL an alias of the SELECT list hides a
 // column of the same name, in DuckDB it is the other way round: so an alias is
 // replaced by what it stands for.
 func (p *parser) groupBy(items []selectItem) (string, error) {
-	for _, what := range []string{"ROLLUP", "CUBE", "GROUPING"} {
-		if p.looking(what) {
-			return "", p.refuse(p.peek(), "GROUP BY "+what)
-		}
-	}
 	if p.accept("ALL") {
 		return "ALL", nil
 	}
 	var out []string
 	for {
-		start := p.at
-		v, err := p.expr()
+		sql, err := p.grouping(items)
 		if err != nil {
 			return "", err
-		}
-		sql := v.SQL
-		if name := p.tokens[start]; p.at == start+1 && name.isIdentifier() {
-			for _, item := range items {
-				if strings.EqualFold(item.alias, name.text) {
-					sql = item.sql
-				}
-			}
 		}
 		out = append(out, sql)
 		if !p.accept(",") {
@@ -395,18 +439,70 @@ func (p *parser) groupBy(items []selectItem) (string, error) {
 	}
 }
 
+// grouping reads an expression or a set of groupings.
+func (p *parser) grouping(items []selectItem) (string, error) {
+	if err := p.enter(); err != nil {
+		return "", err
+	}
+	defer p.leave()
+	set := ""
+	switch {
+	case p.accept("GROUPING", "SETS", "("):
+		set = "GROUPING SETS"
+	case p.accept("ROLLUP", "("):
+		set = "ROLLUP"
+	case p.accept("CUBE", "("):
+		set = "CUBE"
+	case p.accept("(", ")"):
+		return "()", nil
+	}
+	if set == "" {
+		start := p.at
+		v, err := p.expr()
+		return p.aliased(v, start, items), err
+	}
+	var out []string
+	for {
+		sql, err := p.grouping(items)
+		if err != nil {
+			return "", err
+		}
+		out = append(out, sql)
+		if !p.accept(",") {
+			return set + " (" + strings.Join(out, ", ") + ")", p.expect(")")
+		}
+	}
+}
+
+// aliased returns what v stands for if it is the alias of an item; start is the
+// first of its tokens.
+func (p *parser) aliased(v Value, start int, items []selectItem) string {
+	if name := p.tokens[start]; p.at == start+1 && name.isIdentifier() {
+		for _, item := range items {
+			if strings.EqualFold(item.alias, name.text) {
+				return item.sql
+			}
+		}
+	}
+	return v.SQL
+}
+
 // orderBy reads ORDER BY. NULLs come first in ascending order, as BigQuery has
 // them, whatever DuckDB's setting is.
 func (p *parser) orderBy() (string, error) {
 	if err := p.expect("ORDER", "BY"); err != nil {
 		return "", err
 	}
+	items := p.valueItems
+	p.valueItems = nil
 	var out []string
 	for {
+		start := p.at
 		v, err := p.expr()
 		if err != nil {
 			return "", err
 		}
+		v.SQL = p.aliased(v, start, items)
 		direction, nulls := "ASC", "NULLS FIRST"
 		if p.accept("DESC") {
 			direction, nulls = "DESC", "NULLS LAST"
@@ -604,6 +700,8 @@ func (p *parser) tableReference(parts []string, start token) (string, error) {
 			return "", p.refuse(start, strings.Join(parts, "."))
 		}
 		source = "(" + q + ")"
+	case strings.HasSuffix(name, "*"):
+		return p.wildcard(parts, start)
 	default:
 		t, err := p.resolve(parts, start)
 		if err != nil {
@@ -616,6 +714,44 @@ func (p *parser) tableReference(parts []string, start token) (string, error) {
 	}
 	alias, err := p.tableAlias(name)
 	return source + alias, err
+}
+
+// tableSuffix is the pseudo-column of a wildcard table.
+const tableSuffix = "_TABLE_SUFFIX"
+
+// wildcard writes all tables whose names begin as the pattern does. Columns are
+// those of all of them, by name.
+func (p *parser) wildcard(parts []string, start token) (string, error) {
+	if p.opts.View || p.opts.Tables == nil {
+		return "", p.refuse(start, "A wildcard table in a view")
+	}
+	parts = slices.Clone(parts)
+	last := len(parts) - 1
+	parts[last] = strings.TrimSuffix(parts[last], "*")
+	prefix := parts[last]
+	if prefix == "" {
+		parts[last] = "x" // any name resolves
+	}
+	t, err := p.resolve(parts, start)
+	if err != nil {
+		return "", err
+	}
+	var selects []string
+	for _, name := range p.opts.Tables(t.Dataset) {
+		if suffix, ok := strings.CutPrefix(name, prefix); ok {
+			selects = append(selects, "SELECT *, "+Text(suffix)+" AS "+Name(tableSuffix)+" FROM "+Table{Dataset: t.Dataset, Name: name}.duck())
+		}
+	}
+	if selects == nil {
+		return "", errorAt(p.sql, start.pos, "Not found: %s.%s* does not match any table", t.Dataset, prefix)
+	}
+	alias, err := p.tableAlias(prefix + "*")
+	if err != nil {
+		return "", err
+	}
+	top := p.from[len(p.from)-1]
+	p.wildcards = append(p.wildcards, top[len(top)-1])
+	return "(" + strings.Join(selects, " UNION ALL BY NAME ") + ")" + alias, nil
 }
 
 // unnest reads the alias and the offset of an array in FROM and writes it.

@@ -17,6 +17,8 @@ func (p *parser) statement() (*Statement, error) {
 		return p.update()
 	case p.accept("DELETE"):
 		return p.delete()
+	case p.accept("MERGE"):
+		return p.merge()
 	case p.accept("TRUNCATE", "TABLE"):
 		target, err := p.table()
 		return &Statement{Kind: Truncate, Target: target, SQL: "DELETE FROM " + target.duck()}, err
@@ -64,18 +66,8 @@ func (p *parser) insert() (*Statement, error) {
 	columns := ""
 	if p.looking("(") && !p.peekAt(1).is("SELECT") && !p.peekAt(1).is("WITH") && !p.peekAt(1).is("(") {
 		p.next()
-		var names []string
-		for {
-			name, err := p.identifier("a column name")
-			if err != nil {
-				return nil, err
-			}
-			names = append(names, Name(name))
-			if !p.accept(",") {
-				break
-			}
-		}
-		if err := p.expect(")"); err != nil {
+		names, err := p.columnNames()
+		if err != nil {
 			return nil, err
 		}
 		columns = " (" + strings.Join(names, ", ") + ")"
@@ -141,27 +133,10 @@ func (p *parser) update() (*Statement, error) {
 	if err := p.expect("SET"); err != nil {
 		return nil, err
 	}
-	var sets []string
-	for {
-		start := p.peek()
-		name, err := p.identifier("a column name")
-		if err != nil {
-			return nil, err
-		}
-		if p.looking(".") {
-			return nil, p.refuse(start, "UPDATE of a field of a STRUCT")
-		}
-		if err := p.expect("="); err != nil {
-			return nil, err
-		}
-		v, err := p.expr()
-		if err != nil {
-			return nil, err
-		}
-		sets = append(sets, Name(name)+" = "+v.SQL)
-		if !p.accept(",") {
-			break
-		}
+	name := p.from[len(p.from)-1][0]
+	sets, err := p.assignments(name)
+	if err != nil {
+		return nil, err
 	}
 	from := ""
 	if p.accept("FROM") {
@@ -172,7 +147,11 @@ func (p *parser) update() (*Statement, error) {
 		from = " FROM " + tables
 	}
 	where, err := p.dmlWhere()
-	return &Statement{Kind: Update, Target: target, SQL: "UPDATE " + target.duck() + alias + " SET " + strings.Join(sets, ", ") + from + where}, err
+	st := &Statement{Kind: Update, Target: target, SQL: "UPDATE " + target.duck() + alias + " SET " + sets + from + where}
+	if from != "" {
+		st.Ambiguous = ambiguous(target.duck()+alias, name, strings.TrimPrefix(from, " FROM "), strings.TrimPrefix(where, " WHERE "))
+	}
+	return st, err
 }
 
 func (p *parser) create() (*Statement, error) {

@@ -245,3 +245,12 @@ func parseTimestamp(s string) (time.Time, bool) {
 	}
 	return time.Time{}, false
 }
+
+// translateString is STRING(timestamp[, zone]), and of JSON's strings no more.
+func translateString(p *parser, c *call) (Value, error) {
+	v := c.args[0]
+	if v.Type != Timestamp && v.Type != Date && v.Type != Datetime || len(c.args) == 2 {
+		return v, p.refuse(c.token, "STRING of what is not known to be a TIMESTAMP, DATE or DATETIME, or with a time zone (use CAST or FORMAT_TIMESTAMP)")
+	}
+	return Value{castSQL(v, sqlTypes["STRING"], false), String}, nil
+}
