@@ -26,6 +26,9 @@
 // "HyperLogLog in Practice: Algorithmic Engineering of a State of The Art
 // Cardinality Estimation Algorithm", EDBT 2013, and its appendix, whose tables
 // are in bias.tsv (see NOTICE). The hash: Fingerprint2011, as Guava's
-// Hashing.fingerprint2011 computes it. testdata/vectors holds the program that
-// asks Google's Java implementation, with which bytes and estimates are compared.
+// Hashing.fingerprint2011 computes it. Bytes, hashes and estimates are compared with
+// those of Google's Java implementation, zetasketch 0.1.0, which this command asks
+// (JDK 17, Maven):
+//
+//	mvn -q -f schemas/zetasketch/testdata/vectors/pom.xml compile exec:java
 package zetasketch

@@ -15,7 +15,8 @@
 //     fraction digits (multiplication);
 //   - ROUND, CEIL, FLOOR and TRUNC of an INT64 give INT64, not FLOAT64;
 //   - SAFE_CONVERT_BYTES_TO_STRING writes ? for an invalid byte, not U+FFFD;
-//   - approximate aggregates are exact;
+//   - approximate aggregates are exact, but for HLL_COUNT, which is BigQuery's;
+//   - a wildcard table has the columns of all its tables, not of the newest;
 //   - more is let through: types that BigQuery would not compare or unite are
 //     converted, and an alias of the SELECT list is visible in WHERE.
 package googlesql
