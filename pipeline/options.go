@@ -25,6 +25,15 @@ const (
 	RunnerFlink    = "flink"    // a Flink job server
 )
 
+// Deliveries of rows to the table impressions.
+const (
+	// DeliveryAtLeastOnce may write a row again; the view impressions_unique has
+	// each once.
+	DeliveryAtLeastOnce = "at_least_once"
+	// DeliveryExactlyOnce has each row in the table once, and pays for a shuffle.
+	DeliveryExactlyOnce = "exactly_once"
+)
+
 // Options is what a user can choose. The zero value is not useful; begin with
 // DefaultOptions.
 type Options struct {
@@ -69,6 +78,8 @@ type Options struct {
 
 	// BigQueryDataset is DATASET or PROJECT.DATASET; empty writes no tables.
 	BigQueryDataset string
+	// BigQueryDelivery is one of the Delivery constants; default at_least_once.
+	BigQueryDelivery string
 	// BigQueryEndpoint is the URL of another BigQuery REST API than Google's, at
 	// which the tables are checked before the job starts; optional.
 	BigQueryEndpoint string
@@ -100,16 +111,17 @@ type Options struct {
 // DefaultOptions returns the options of a job without flags.
 func DefaultOptions() Options {
 	return Options{
-		Runner:          RunnerPrism,
-		PubSubPullers:   4,
-		WatermarkSlack:  2 * time.Second,
-		PixelPaths:      impression.DefaultPixelPaths(),
-		IP:              privacy.IPTruncate,
-		BigtableTable:   "profiles",
-		Counts:          true,
-		AllowedLateness: 10 * time.Minute,
-		EarlyFirings:    10 * time.Second,
-		Shards:          16,
+		Runner:           RunnerPrism,
+		PubSubPullers:    4,
+		WatermarkSlack:   2 * time.Second,
+		PixelPaths:       impression.DefaultPixelPaths(),
+		IP:               privacy.IPTruncate,
+		BigQueryDelivery: DeliveryAtLeastOnce,
+		BigtableTable:    "profiles",
+		Counts:           true,
+		AllowedLateness:  10 * time.Minute,
+		EarlyFirings:     10 * time.Second,
+		Shards:           16,
 	}
 }
 
@@ -134,6 +146,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	})
 	fs.Var(UserAgentRulesFlag{&o.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
 	fs.StringVar(&o.BigQueryDataset, "bigquery_dataset", o.BigQueryDataset, "`[project.]dataset` of the tables; none: no tables are written")
+	fs.StringVar(&o.BigQueryDelivery, "bigquery_delivery", o.BigQueryDelivery, "how rows reach the table impressions: `at_least_once` (the view impressions_unique has each once) or exactly_once (the table has; costs a shuffle of all rows)")
 	fs.StringVar(&o.BigQueryEndpoint, "bigquery_endpoint", o.BigQueryEndpoint, "`URL` of a BigQuery REST API other than Google's, without authentication; the tables are checked there first")
 	fs.StringVar(&o.BigQueryStorageEndpoint, "bigquery_storage_endpoint", o.BigQueryStorageEndpoint, "`host:port` of a Storage Write API other than Google's, without TLS")
 	fs.StringVar(&o.BigtableInstance, "bigtable_instance", o.BigtableInstance, "Bigtable `instance` of the profiles; none: no profiles are kept")
@@ -211,6 +224,14 @@ func (o *Options) Validate() error {
 			wrong("--bigquery_dataset=%s names no project: give --project, or PROJECT.DATASET", o.BigQueryDataset)
 		}
 	}
+	switch o.BigQueryDelivery {
+	case DeliveryAtLeastOnce, DeliveryExactlyOnce:
+	default:
+		wrong("--bigquery_delivery=%s is not known: give at_least_once or exactly_once", o.BigQueryDelivery)
+	}
+	if o.BigQueryDelivery == DeliveryExactlyOnce && o.Runner == RunnerDirect {
+		wrong("--bigquery_delivery=exactly_once keeps state, which --runner=direct does not: give --runner=prism")
+	}
 	if o.BigtableInstance != "" && o.Project == "" {
 		wrong("--bigtable_instance=%s needs --project", o.BigtableInstance)
 	}
@@ -271,11 +292,15 @@ func (o *Options) bigQuery(table string) sink.BigQueryConfig {
 	return sink.BigQueryConfig{Project: project, Dataset: dataset, Table: table, Endpoint: o.BigQueryStorageEndpoint}
 }
 
+func (o *Options) bigQueryOnce(table string) sink.OnceConfig {
+	return sink.OnceConfig{BigQueryConfig: o.bigQuery(table), Shards: o.Shards, AllowedLateness: o.AllowedLateness}
+}
+
 // jsonPrefixes are the beginnings of file names of tables whose name is not
 // their own.
 var jsonPrefixes = map[string]string{"rejected_entries": "rejected", "impression_counts": "counts"}
 
-func (o *Options) json(table string) sink.JSONConfig {
+func (o *Options) jsonConfig(table string) sink.JSONConfig {
 	prefix := table
 	if p, ok := jsonPrefixes[table]; ok {
 		prefix = p

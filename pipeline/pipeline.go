@@ -25,7 +25,7 @@ func Build(s beam.Scope, o Options) {
 	rows, records, rejected := impression.Parse(s, read(s.Scope("read"), o), o.parse())
 
 	out := outputs{o}
-	out.table(s.Scope("impressions"), "impressions", rows)
+	out.impressions(s.Scope("impressions"), rows)
 	out.rejected(s.Scope("rejected"), rejected)
 
 	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness, EarlyFirings: o.EarlyFirings}
@@ -55,14 +55,29 @@ func read(s beam.Scope, o Options) beam.PCollection {
 // collection that something consumes: Prism spins on a stage without outputs.
 type outputs struct{ Options }
 
+// impressions writes the raw rows, as the table impressions wants them delivered.
+func (o outputs) impressions(s beam.Scope, rows beam.PCollection) {
+	if o.BigQueryDataset == "" || o.BigQueryDelivery != DeliveryExactlyOnce {
+		o.table(s, "impressions", rows)
+		return
+	}
+	o.rejected(s.Scope("refused"), sink.BigQueryOnce(s, rows, o.bigQueryOnce("impressions")))
+	o.json(s, "impressions", rows)
+}
+
 // table writes rows to a BigQuery table and to JSON files.
 func (o outputs) table(s beam.Scope, table string, rows beam.PCollection) {
 	if o.BigQueryDataset != "" {
 		refused := sink.BigQuery(s, rows, o.bigQuery(table))
 		o.rejected(s.Scope("refused"), refused)
 	}
+	o.json(s, table, rows)
+}
+
+// json writes rows to JSON files.
+func (o outputs) json(s beam.Scope, table string, rows beam.PCollection) {
 	if o.OutputJSON != "" {
-		sink.Terminate(s, sink.JSON(s, rows, o.json(table)))
+		sink.Terminate(s, sink.JSON(s, rows, o.jsonConfig(table)))
 	}
 }
 
@@ -72,9 +87,7 @@ func (o outputs) rejected(s beam.Scope, rows beam.PCollection) {
 	if o.BigQueryDataset != "" {
 		sink.Terminate(s, sink.Rejected(s, rows, o.bigQuery("rejected_entries")))
 	}
-	if o.OutputJSON != "" {
-		sink.Terminate(s, sink.JSON(s, rows, o.json("rejected_entries")))
-	}
+	o.json(s, "rejected_entries", rows)
 }
 
 // profiles writes updates to Bigtable.

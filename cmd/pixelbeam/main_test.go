@@ -30,6 +30,18 @@ const (
 // The command, with flags alone, reads a subscription to its end and writes
 // tables and profiles by the real clients.
 func TestStreamingJob(t *testing.T) {
+	t.Run("at least once", func(t *testing.T) {
+		testStreamingJob(t, "SELECT COUNT(*) AS n FROM (SELECT DISTINCT insert_id, event_time FROM `ads.impressions`)")
+	})
+	// The generator repeats entries, and the table itself has each once.
+	t.Run("exactly once", func(t *testing.T) {
+		testStreamingJob(t, "SELECT COUNT(*) AS n FROM `ads.impressions`", "--bigquery_delivery=exactly_once")
+	})
+}
+
+// testStreamingJob takes the query of how many impressions there are, and more
+// flags.
+func testStreamingJob(t *testing.T, impressions string, flags ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	pubsub, err := pubsubd.Start("127.0.0.1:0", pubsubd.Options{})
@@ -80,11 +92,11 @@ func TestStreamingJob(t *testing.T) {
 	want := g.Totals()
 
 	var stdout, stderr bytes.Buffer
-	code := cli.Run(ctx, command(), []string{
+	code := cli.Run(ctx, command(), append([]string{
 		"--project=p-test", "--subscription=logs", "--pubsub_endpoint=" + pubsub.Addr(), "--until_idle",
 		"--bigquery_dataset=ads", "--bigquery_endpoint=" + bigQuery.RESTEndpoint(), "--bigquery_storage_endpoint=" + bigQuery.GRPCEndpoint(),
 		"--bigtable_instance=i-test", "--bigtable_endpoint=" + bigtable.Addr(),
-	}, &stdout, &stderr)
+	}, flags...), &stdout, &stderr)
 	if code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
@@ -92,8 +104,8 @@ func TestStreamingJob(t *testing.T) {
 		t.Errorf("report:\n%s", stdout.String())
 	}
 	for sql, n := range map[string]int64{
-		"SELECT COUNT(*) AS n FROM (SELECT DISTINCT insert_id, event_time FROM `ads.impressions`)": want.Impressions,
-		"SELECT SUM(gross) AS n FROM `ads.impression_counts`":                                      want.Impressions,
+		impressions: want.Impressions,
+		"SELECT SUM(gross) AS n FROM `ads.impression_counts`": want.Impressions,
 	} {
 		rows, err := bigQuery.Query(ctx, sql)
 		if err != nil {

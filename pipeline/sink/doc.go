@@ -9,6 +9,8 @@
 // was lost is written again. Readers take that out by the entry's identity
 // (impressions_unique) or by absolute values (counts, profiles).
 //
+// BigQueryOnce is the exception: it shuffles rows to have each in the table once.
+//
 // A row that the service refuses for its content leaves by the refused output as
 // a RejectedEntry that keeps the original; it neither blocks the others nor is
 // lost. Faults outside the data (service away, quota, broken stream) are retried

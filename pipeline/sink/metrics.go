@@ -37,6 +37,9 @@ var (
 	rejectedSplit = beam.NewCounter("sink", "rejected_entries_split")
 	rejectedLost  = beam.NewCounter("sink", "rejected_entries_unwritable")
 
+	duplicateRows = beam.NewCounter("sink", "bigquery_duplicates_dropped")
+	lostMarks     = beam.NewCounter("sink", "bigquery_streams_gone")
+
 	profilesWritten     = beam.NewCounter("sink", "bigtable_rows_written")
 	profilesRefused     = beam.NewCounter("sink", "bigtable_rows_refused")
 	profileCellsWritten = beam.NewCounter("sink", "bigtable_cells_written")

@@ -18,8 +18,14 @@ import (
 // bundle; use it for those that are called for every entry.
 func Register[DoFn, ProcessElement any](call func(process ProcessElement, args []any) []any) {
 	beam.RegisterDoFn(reflect.TypeFor[DoFn]())
-	reflectx.RegisterFunc(reflect.TypeFor[ProcessElement](), func(fn any) reflectx.Func {
-		return processFunc[ProcessElement]{fn.(ProcessElement), call}
+	RegisterMethod(call)
+}
+
+// RegisterMethod registers how to call another method of DoFns, such as a
+// FinishBundle that emits, without reflection.
+func RegisterMethod[Method any](call func(method Method, args []any) []any) {
+	reflectx.RegisterFunc(reflect.TypeFor[Method](), func(fn any) reflectx.Func {
+		return processFunc[Method]{fn.(Method), call}
 	})
 }
 
