@@ -18,9 +18,12 @@ const (
 	maxCachedAgent = 2048
 	// bytesPerEntry is what an entry may take on average.
 	bytesPerEntry = 1024
-	// sharedEntries is the size of the caches that a process shares: at most
-	// 64 MiB, some 30 MiB with ordinary agents.
+	// sharedEntries is the size of the caches that a process shares.
 	sharedEntries = 1 << 16
+	// maxUses is as far as the uses of an entry are counted. Three suffice to
+	// tell a regular from a passer-by, and the hits of a regular soon write
+	// nothing that other processors read.
+	maxUses = 3
 )
 
 // A Cache remembers what a Parser said of the agents seen lately. It is safe
@@ -28,9 +31,15 @@ const (
 //
 // While an agent is in the cache it is not parsed again, and callers that ask
 // for one agent at the same time share one parse. Memory is bounded by the
-// number of agents and, at 1 KiB for each on average, by bytes. Agents longer
-// than 2 KiB are parsed at each look-up. Agents that were asked for only once
-// leave first, so that a long tail of them does not push out the common ones.
+// number of agents and, at 1 KiB for each on average, by bytes: 64 MiB for the
+// cache that a process shares, of which ordinary agents take a third. Agents longer than 2 KiB are parsed at each
+// look-up.
+//
+// Each agent has 8 places where it can be. A new one takes the place of one
+// that was not asked for again; where all were, it finds no place, but they all
+// lose one of the uses, at most three, that they are known for. So a long tail
+// of agents that come once passes through the places that regulars leave free,
+// and a regular goes only if its uses become rarer than the passers-by.
 type Cache struct {
 	parser   *Parser
 	parse    func(ua string) Client // the parser's; tests count its calls
@@ -55,7 +64,7 @@ type cacheEntry struct {
 	agent  string
 	client Client
 	size   int
-	used   atomic.Bool // since the set last had to choose
+	uses   atomic.Uint32 // hits, up to maxUses, less those that new agents took
 }
 
 // A flight is a parse that is going on.
@@ -153,8 +162,8 @@ func (c *Cache) find(hash uint64, ua []byte) *Client {
 		if e == nil || e.agent != string(ua) {
 			continue
 		}
-		if !e.used.Load() {
-			e.used.Store(true)
+		if n := e.uses.Load(); n < maxUses {
+			e.uses.Store(n + 1) // two at once may count as one
 		}
 		return &e.client
 	}
@@ -210,14 +219,16 @@ func (c *Cache) insert(hash uint64, e *cacheEntry) {
 	set := c.set(hash)
 	place := set.empty()
 	if place < 0 {
-		place = set.victim()
+		if place = set.unused(); place < 0 {
+			return
+		}
 		c.drop(set, place)
 	}
 	c.bytes += e.size
 	for c.bytes > c.maxBytes {
 		other := &c.sets[c.hand]
 		c.hand = (c.hand + 1) & (len(c.sets) - 1)
-		if victim := other.victim(); victim >= 0 {
+		if victim := other.unused(); victim >= 0 {
 			c.drop(other, victim)
 		}
 	}
@@ -241,27 +252,25 @@ func (s *cacheSet) empty() int {
 	return -1
 }
 
-// victim returns the entry to give up: of those that were not used since all
-// were, else of all, any; -1 for an empty set. The choice is random, so that no
-// pattern of look-ups can put the same entry at a disadvantage for ever.
-func (s *cacheSet) victim() int {
-	full, unused := make([]int, 0, ways), make([]int, 0, ways)
+// unused returns an entry that may go: any of those without uses. If all have
+// some they lose one each, and the result is -1, as it is for an empty set. The
+// choice is random, so that no pattern of look-ups can put the same entry at a
+// disadvantage for ever.
+func (s *cacheSet) unused() int {
+	found, seen := -1, 0
 	for i := range s.entries {
-		if e := s.entries[i].Load(); e != nil {
-			full = append(full, i)
-			if !e.used.Load() {
-				unused = append(unused, i)
+		if e := s.entries[i].Load(); e != nil && e.uses.Load() == 0 {
+			if seen++; rand.IntN(seen) == 0 {
+				found = i
 			}
 		}
 	}
-	if len(full) == 0 {
-		return -1
-	}
-	if len(unused) == 0 {
-		for _, i := range full {
-			s.entries[i].Load().used.Store(false)
+	if found < 0 {
+		for i := range s.entries {
+			if e := s.entries[i].Load(); e != nil {
+				e.uses.Store(e.uses.Load() - 1)
+			}
 		}
-		unused = full
 	}
-	return unused[rand.IntN(len(unused))]
+	return found
 }

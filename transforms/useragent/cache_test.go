@@ -229,8 +229,78 @@ func TestCacheKeepsCommonAgents(t *testing.T) {
 	}
 	// 1,200 agents pass between two look-ups of a common one, so a cache of
 	// 1,024 that gave up the oldest would miss each time.
-	if lookups := agents * rounds / 2; common > lookups/10 {
+	if lookups := agents * rounds / 2; common > lookups/50 {
 		t.Errorf("%d of %d look-ups of common agents missed", common, lookups)
+	}
+}
+
+// Where every place of a set is in use, a passer-by finds none; regulars that
+// are asked for no more make room.
+func TestCacheAdmission(t *testing.T) {
+	c, parses := countingCache(t, 8) // one set
+	var regulars [][]byte
+	for i := range ways {
+		regulars = append(regulars, fmt.Appendf(nil, "Common/%d", i))
+	}
+	look := func(keys ...[]byte) (missed int) {
+		before := parses()
+		for _, k := range keys {
+			c.Lookup(k)
+		}
+		return parses() - before
+	}
+	for range 1 + maxUses {
+		look(regulars...)
+	}
+	for i := range 100 {
+		if look(fmt.Appendf(nil, "Tail/%d", i)) != 1 {
+			t.Fatal("a passer-by was known")
+		}
+		if missed := look(regulars...); missed != 0 {
+			t.Fatalf("passer-by %d pushed out %d regulars", i, missed)
+		}
+	}
+	newcomer := []byte("Agent/1")
+	for i := 0; look(newcomer) != 0; i++ {
+		if i > maxUses+1 {
+			t.Fatal("regulars that have gone keep a newcomer out")
+		}
+	}
+	checkBooks(t, c, ways)
+}
+
+// What a process gives to its agents: measured, not only booked. The limit
+// holds for the longest agents, and ordinary ones take a third of it.
+func TestSharedCacheMemory(t *testing.T) {
+	people, _ := people(t)
+	for _, tt := range []struct {
+		name  string
+		agent func(i int) []byte
+		most  uint64 // MiB
+	}{
+		{"ordinary", func(i int) []byte { return fmt.Appendf(nil, "%s v%d", people[i%len(people)], i) }, 24},
+		{"longest", func(i int) []byte { return fmt.Appendf(nil, "%-*d", maxCachedAgent, i) }, 66},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			heap := func() uint64 {
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap()
+			c := NewCache(Default(), sharedEntries)
+			c.parse = func(ua string) Client { return Client{Browser: ua[:1], DeviceType: DeviceUnknown} }
+			for i := range 2 * sharedEntries {
+				c.Lookup(tt.agent(i))
+			}
+			took := (heap() - before) >> 20
+			t.Logf("%d MiB, %d MiB by its own account", took, c.bytes>>20)
+			if took > tt.most {
+				t.Errorf("the cache takes %d MiB, more than %d", took, tt.most)
+			}
+			runtime.KeepAlive(c)
+		})
 	}
 }
 

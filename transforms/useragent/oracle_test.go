@@ -133,7 +133,7 @@ func TestUAPCoreTests(t *testing.T) {
 		}
 		ascii := isASCII(test.agent)
 		p.filter.scan(test.agent, ascii, w.scratch)
-		if got := p.first(test.list, test.agent, ascii, w); got != want {
+		if got, _ := p.first(test.list, test.agent, ascii, w); got != want {
 			t.Errorf("list %d of %q: %q, want %q", test.list, test.agent, got, want)
 		}
 	}

@@ -94,17 +94,13 @@ func (p *Parser) Parse(ua string) Client {
 	ascii := isASCII(ua)
 	p.filter.scan(ua, ascii, w.scratch)
 
-	browser := p.first(listBrowsers, ua, ascii, w)
-	system := p.first(listSystems, ua, ascii, w)
-	device := p.first(listDevices, ua, ascii, w)
-	c := Client{
-		Browser:        browser[0],
-		BrowserVersion: joinVersion(browser[1:]),
-		OS:             system[0],
-		OSVersion:      joinVersion(system[1:]),
-		DeviceBrand:    device[1],
-		DeviceModel:    device[2],
-	}
+	var c Client
+	browser, version := p.first(listBrowsers, ua, ascii, w)
+	c.Browser, c.BrowserVersion = browser[0], version
+	system, version := p.first(listSystems, ua, ascii, w)
+	c.OS, c.OSVersion = system[0], version
+	device, _ := p.first(listDevices, ua, ascii, w)
+	c.DeviceBrand, c.DeviceModel = device[1], device[2]
 	if c.BotKind, c.BotName = p.bot(ua, ascii, browser[0], system[0], device[0], w); c.BotKind != "" {
 		c.DeviceType = DeviceBot
 	} else {
@@ -114,8 +110,9 @@ func (p *Parser) Parse(ua string) Client {
 }
 
 // first returns the values of the first rule of a list that matches and gives
-// a family; none if there is no such rule or the family is "Other".
-func (p *Parser) first(list int, ua string, ascii bool, w *workspace) (values [4]string) {
+// a family, and its version; none if there is no such rule or the family is
+// "Other".
+func (p *Parser) first(list int, ua string, ascii bool, w *workspace) (values [4]string, version string) {
 	for n := p.candidate(p.bounds[list], list, w); n >= 0; n = p.candidate(n+1, list, w) {
 		r := p.rules[n]
 		captures := r.match(ua, ascii, &w.machine)
@@ -128,14 +125,18 @@ func (p *Parser) first(list int, ua string, ascii bool, w *workspace) (values [4
 				values[i] = strings.TrimSpace(values[i])
 			}
 		}
-		if values[0] != "" {
+		if values[0] == "" {
+			continue
+		}
+		if values[0] == "Other" {
 			break
 		}
+		if list != listDevices {
+			version = r.version(ua, captures, values[1:])
+		}
+		return values, version
 	}
-	if values[0] == "" || values[0] == "Other" {
-		return [4]string{}
-	}
-	return values
+	return [4]string{}, ""
 }
 
 // candidate returns the next rule of a list, from n on, that is worth trying,
@@ -160,6 +161,34 @@ func (r *rule) match(ua string, ascii bool, m *machine) []int {
 		}
 	}
 	return r.regexp().FindStringSubmatchIndex(ua)
+}
+
+// version joins the non-empty parts of a version by dots. Where they stand so
+// in the agent, the result is a part of it, which takes no memory.
+func (r *rule) version(ua string, captures []int, parts []string) string {
+	start, end := -1, -1
+	for i, part := range parts {
+		if part == "" {
+			continue
+		}
+		group := r.values[i+1].group
+		if group == 0 {
+			return joinVersion(parts)
+		}
+		from, to := captures[2*group], captures[2*group+1]
+		switch {
+		case start < 0:
+			start, end = from, to
+		case from == end+1 && ua[end] == '.':
+			end = to
+		default:
+			return joinVersion(parts)
+		}
+	}
+	if start < 0 {
+		return ""
+	}
+	return ua[start:end]
 }
 
 func joinVersion(parts []string) string {

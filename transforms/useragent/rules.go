@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"strings"
 	"sync"
 
 	"gopkg.in/yaml.v3"
@@ -126,6 +127,9 @@ func newRule(expr, flag string) (*rule, error) {
 	}
 	tree, err := syntax.Parse(r.expr, syntax.Perl)
 	if err != nil {
+		if len(expr) > 60 { // some have thousands of bytes; the error quotes the place
+			expr = strings.ToValidUTF8(expr[:60], "") + "..."
+		}
 		return nil, fmt.Errorf("regex %s: %w", expr, err)
 	}
 	r.clauses, r.fold = requiredLiterals(tree)
