@@ -66,7 +66,7 @@ func (p *program) match(agent string, m *machine) ([]int, outcome) {
 			}
 			start += i
 		case !p.anywhere:
-			for start < len(agent) && !p.first.has(agent[start]) {
+			for start < len(agent) && !(p.first.has(agent[start]) && goesOn(agent, start+1, &p.second)) {
 				start++
 			}
 			if start == len(agent) {
@@ -148,15 +148,21 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 				pc = in.x - 1
 			}
 		case opSwitch:
-			branches := in.branches.lists[0]
+			list := in.branches.lists[0]
 			if pos < len(agent) {
-				branches = in.branches.lists[in.branches.choice[agent[pos]&0x7f]]
+				list = in.branches.lists[in.branches.choice[agent[pos]&0x7f]]
 			}
-			if ok = len(branches) > 0; ok {
-				for i := len(branches) - 1; i > 0; i-- {
-					stack = append(stack, frame{retry, branches[i], int32(pos), 0})
+			if len(list) == 1 {
+				ok, pc = true, list[0].pc-1
+				break
+			}
+			for i := len(list) - 1; i >= 0; i-- {
+				if b := &list[i]; goesOn(agent, pos+1, &b.second) {
+					if ok {
+						stack = append(stack, frame{retry, pc + 1, int32(pos), 0})
+					}
+					ok, pc = true, b.pc-1
 				}
-				pc = branches[0] - 1
 			}
 		case opJump:
 			ok, pc = true, in.x-1
@@ -204,11 +210,13 @@ func (p *program) run(agent string, start int, m *machine, steps *int) (end int,
 				}
 			case stretch:
 				in := &p.code[f.pc]
-				pos = int(f.pos)
-				ok, pc = pos < len(agent) && in.set.has(agent[pos]), f.pc+1
-				pos++
-				f.pos++
-				if f.low--; !ok || f.low == 0 { // without a limit low starts negative
+				pos, pc = int(f.pos), f.pc+1
+				for !ok && f.low != 0 && pos < len(agent) && in.set.has(agent[pos]) {
+					pos++
+					f.low-- // without a limit it starts negative
+					ok = in.mayEnd(agent, pos)
+				}
+				if f.pos = int32(pos); !ok || f.low == 0 {
 					stack = stack[:len(stack)-1]
 				}
 			}
@@ -222,13 +230,21 @@ func memoWords(agent string) int { return len(agent)/64 + 1 }
 // giveBack returns the last position from pos down to low at which what
 // follows the loop can start, or one below low.
 func (in *inst) giveBack(agent string, pos, low int) int {
-	if in.follow == allChars {
-		return pos
-	}
-	for pos >= low && (pos == len(agent) || !in.follow.has(agent[pos])) {
+	for pos >= low && !in.mayEnd(agent, pos) {
 		pos--
 	}
 	return pos
+}
+
+// mayEnd reports whether what follows the loop can start at pos.
+func (in *inst) mayEnd(agent string, pos int) bool {
+	return goesOn(agent, pos, &in.follow) && goesOn(agent, pos+1, &in.second)
+}
+
+// goesOn reports whether the character at pos is in the set; all is also the
+// end of the text.
+func goesOn(agent string, pos int, set *charSet) bool {
+	return pos < len(agent) && set.has(agent[pos]) || *set == allChars
 }
 
 func hasPrefixFold(s, lower string) bool {

@@ -14,7 +14,10 @@
 // the literal strings that they require leaves a handful of candidates, in the
 // order of the rules, and a backtracking matcher (package regexp where an
 // agent is not ASCII or backtracking runs long) tries those. The result is the
-// same; the tests compare it with uap-go's linear scan.
+// same; the tests compare it with uap-go's linear scan and with uap-core's own
+// tests, and any list of agents with
+//
+//	go test ./transforms/useragent -run OracleOnFile -v -agents FILE
 //
 // # Device types
 //
@@ -25,11 +28,12 @@
 //     crawler-user-agents (data/crawlers.tsv; patterns that also hit what
 //     people use are narrowed in bot.go), by data/declared.tsv, or by
 //     uap-core's device family Spider, the last except in agents that begin as
-//     browsers do and name a system that uap-core knows. HTTP libraries and command line tools
-//     count as bots if the agent is their bare default ("okhttp/4.9.0"), since
-//     no browser is there to show an advertisement; an app that puts its own
-//     name first does not, nor do the platforms' own names "Dalvik" (Android)
-//     and "CFNetwork" (Apple), which apps send by default.
+//     browsers do and name a system that uap-core knows. HTTP libraries and
+//     command line tools count as bots if the agent is their bare default
+//     ("okhttp/4.9.0"), since no browser is there to show an advertisement; an
+//     app that puts its own name first does not, nor do the platforms' own
+//     names "Dalvik" (Android) and "CFNetwork" (Apple), which apps send by
+//     default. Image proxies of mail services fetch for a person and are none.
 //  3. Words for a console, television, wearable (watches and headsets),
 //     tablet or mobile phone, in this order: data/devicetypes.tsv, each with
 //     its source.
@@ -43,7 +47,13 @@
 //  7. The words X11 or Macintosh: desktop.
 //  8. Anything else: unknown.
 //
-// Client.BotKind and Client.BotName tell automatic clients apart.
+// # Automatic clients
+//
+// Client.BotKind and Client.BotName tell them apart. Kinds are those of
+// crawler-user-agents' tags, with what operators say of their own clients
+// where it differs (bot.go). Of several that an agent names, the clients that a
+// list knows decide before the tools that they are built with, and those
+// before customary words.
 //
 // # Use in a pipeline
 //

@@ -146,3 +146,32 @@ func FuzzRule(f *testing.F) {
 		}
 	})
 }
+
+// FuzzExpression compares any expression that a file of rules may hold with
+// package regexp: captures, and that the prefilter lets a match through.
+func FuzzExpression(f *testing.F) {
+	for _, seed := range []struct{ expr, text string }{
+		{`(?i)^.{0,9}?([a-c]{0,5}(?:bot|x|[a-z]d))[/ ](\d+)(?:\.(\d+)|)`, "a Bot/1.2"},
+		{`\b(?:foo|ba[rz]|\w{0,3}q)+(?:x|)$`, "bar bazqx"},
+		{`(a|ab|)(?:c{2,3}?|d*)(?s:.)`, "abcc\n"},
+		{`(?:a?){3}b|(?U)c+d`, "aabccd"},
+		{`[\x{fffd}é]ſ|(?i)ſk`, "SK\xff"},
+		{`(?m)^a$|\Bb\z`, "b\na"},
+	} {
+		f.Add(seed.expr, seed.text)
+	}
+	f.Fuzz(func(t *testing.T, expr, text string) {
+		if len(expr) > 200 || len(text) > 300 {
+			return // package regexp may be slow
+		}
+		r, err := newRule(expr, "")
+		if err != nil {
+			return
+		}
+		p := &Parser{rules: []*rule{r}, filter: newPrefilter([]*rule{r})}
+		w := &workspace{scratch: p.filter.newScratch()}
+		for range 2 {
+			checkRule(t, p, 0, text, w)
+		}
+	})
+}

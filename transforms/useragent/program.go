@@ -16,6 +16,7 @@ type program struct {
 	memos    int     // instructions with a memo
 	first    charSet // every match starts with one of these ...
 	anywhere bool    // ... unless this is set
+	second   charSet // and goes on with one of these, all if that is not known
 }
 
 type opcode uint8
@@ -49,6 +50,7 @@ type inst struct {
 	// opGreedy, opLazy: what follows the loop starts with one of these, all if
 	// that is not known.
 	follow   charSet
+	second   charSet   // the character after that
 	min, max int32     // max is -1 for no limit
 	branches *branches // opSwitch
 }
@@ -56,7 +58,12 @@ type inst struct {
 // branches are the alternatives worth trying, by the next character.
 type branches struct {
 	choice [128]uint8 // index of lists
-	lists  [][]int32  // instructions, in order; the first list is for the end of the text
+	lists  [][]branch // in order; the first list is for the end of the text
+}
+
+type branch struct {
+	pc     int32
+	second charSet // of what a match starts with, all if that is not known
 }
 
 // A charSet is a set of ASCII characters.
@@ -87,13 +94,21 @@ func compile(tree *syntax.Regexp) *program {
 	p.first, p.anywhere = first, nullable
 	var long []int // loops of many characters
 	for i := range p.code {
-		if in := &p.code[i]; in.op == opGreedy || in.op == opLazy {
-			in.follow = p.after(i + 1).starts()
+		switch in := &p.code[i]; in.op {
+		case opGreedy, opLazy:
+			in.follow, in.second = p.starts(i + 1)
 			if in.max < 0 || in.max >= 10 {
 				long = append(long, i)
 			}
+		case opSwitch:
+			for _, list := range in.branches.lists {
+				for n := range list {
+					_, list[n].second = p.starts(int(list[n].pc))
+				}
+			}
 		}
 	}
+	_, p.second = p.starts(0)
 	if len(long) > 1 {
 		p.memos = min(len(long), maxMemos)
 		for n, i := range long[:p.memos] {
@@ -123,22 +138,80 @@ func (p *program) after(pc int) *inst {
 	}
 }
 
-// starts returns the characters that the text must go on with for the
-// instruction to succeed; all if the end of the text or no text will do.
-func (in *inst) starts() (set charSet) {
-	switch {
-	case in.op == opText && in.text[0] < utf8.RuneSelf:
-		set.add(in.text[0])
-	case in.op == opSet, in.op == opGreedy && in.min > 0, in.op == opLazy && in.min > 0:
-		return in.set
-	case in.op == opSwitch && in.branches.lists[0] == nil:
-		for ch, list := range in.branches.choice {
-			if in.branches.lists[list] != nil {
-				set.add(byte(ch))
+// starts returns the characters that the text must go on with for a match from
+// pc on: the first and the second. A set is allChars if nothing is known, or if
+// the end of the text will do.
+func (p *program) starts(pc int) (first, second charSet) {
+	steps := 500
+	return p.look(pc, &steps)
+}
+
+func (p *program) look(pc int, steps *int) (first, second charSet) {
+	if *steps--; *steps < 0 {
+		return allChars, allChars
+	}
+	switch in := &p.code[pc]; in.op {
+	case opSave, opWord, opNotWord:
+		return p.look(pc+1, steps)
+	case opJump:
+		return p.look(int(in.x), steps)
+	case opText, opFold:
+		if in.text[0] >= utf8.RuneSelf {
+			return allChars, allChars
+		}
+		first = in.letter(0)
+		if len(in.text) == 1 {
+			second, _ = p.look(pc+1, steps)
+			return first, second
+		}
+		if in.text[1] >= utf8.RuneSelf {
+			return first, allChars
+		}
+		return first, in.letter(1)
+	case opSet:
+		second, _ = p.look(pc+1, steps)
+		return in.set, second
+	case opGreedy, opLazy:
+		if in.min > 1 {
+			return in.set, in.set
+		}
+		next, afterNext := p.look(pc+1, steps)
+		second = in.set
+		second.union(next)
+		if in.min == 1 {
+			return in.set, second
+		}
+		first = second
+		second.union(afterNext)
+		return first, second
+	case opSplit:
+		first, second = p.look(pc+1, steps)
+		f, s := p.look(int(in.x), steps)
+		first.union(f)
+		second.union(s)
+		return first, second
+	case opSwitch:
+		if in.branches.lists[0] != nil {
+			return allChars, allChars
+		}
+		for _, list := range in.branches.lists[1:] {
+			for _, b := range list {
+				f, s := p.look(int(b.pc), steps)
+				first.union(f)
+				second.union(s)
 			}
 		}
-	default:
-		return allChars
+		return first, second
+	}
+	return allChars, allChars
+}
+
+// letter returns the set of character i of an instruction's text.
+func (in *inst) letter(i int) (set charSet) {
+	c := in.text[i]
+	set.add(c)
+	if in.op == opFold && 'a' <= c && c <= 'z' {
+		set.add(c - ('a' - 'A'))
 	}
 	return set
 }
@@ -204,20 +277,20 @@ func (c *compiler) emit(re *syntax.Regexp) bool {
 }
 
 func (c *compiler) alternate(subs []*syntax.Regexp) bool {
-	b := &branches{lists: [][]int32{nil}}
+	b := &branches{lists: [][]branch{nil}}
 	c.add(inst{op: opSwitch, branches: b})
-	var byChar [128][]int32
+	var byChar [128][]branch
 	var jumps []int
 	for i, sub := range subs {
-		branch := c.here()
+		way := branch{pc: c.here()}
 		set, nullable := firstChars(sub)
 		if nullable {
-			b.lists[0] = append(b.lists[0], branch)
+			b.lists[0] = append(b.lists[0], way)
 			set = allChars
 		}
 		for ch := range byChar {
 			if set.has(byte(ch)) {
-				byChar[ch] = append(byChar[ch], branch)
+				byChar[ch] = append(byChar[ch], way)
 			}
 		}
 		if !c.emit(sub) {
@@ -231,7 +304,7 @@ func (c *compiler) alternate(subs []*syntax.Regexp) bool {
 		c.code[pc].x = c.here()
 	}
 	for ch, list := range byChar {
-		n := slices.IndexFunc(b.lists, func(l []int32) bool { return slices.Equal(l, list) })
+		n := slices.IndexFunc(b.lists, func(l []branch) bool { return slices.Equal(l, list) })
 		if n < 0 {
 			n = len(b.lists)
 			b.lists = append(b.lists, list)
