@@ -33,7 +33,7 @@
 //     ("okhttp/4.9.0"), since no browser is there to show an advertisement; an
 //     app that puts its own name first does not, nor do the platforms' own
 //     names "Dalvik" (Android) and "CFNetwork" (Apple), which apps send by
-//     default. Image proxies of mail services fetch for a person and are none.
+//     default. Gmail's image proxy fetches for a person and is none.
 //  3. Words for a console, television, wearable (watches and headsets),
 //     tablet or mobile phone, in this order: data/devicetypes.tsv, each with
 //     its source.
