@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +69,8 @@ func (r Result) Write(w io.Writer) error {
 }
 
 // Run builds the job, runs it on o.Runner, which the program must have linked,
-// and waits until it ends. Beam must be initialized and the options valid.
+// and waits until it ends, unless Beam's flags say otherwise; then there is no
+// result. Beam must be initialized and the options valid.
 //
 // When ctx ends, a streaming job that runs in this process drains: it stops
 // reading, writes what it holds, closes its windows and ends without an error;
@@ -99,7 +101,17 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		err = errors.Join(err, source.Wait(waitCtx))
 		return nil, fmt.Errorf("job on %s: %w", o.Runner, err)
 	}
+	if *jobopts.Async || isNil(done) {
+		return nil, nil // Beam has a result without metrics then, or none.
+	}
 	return result(done), nil
+}
+
+// isNil tells whether there is no result. Runners return nil pointers of their
+// own types.
+func isNil(done beam.PipelineResult) bool {
+	v := reflect.ValueOf(done)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // noSplit is a Prism experiment (Beam 2.77). Prism splits a bundle that makes no
@@ -116,11 +128,8 @@ func steadyPrism() {
 	}
 }
 
-// result reads the counters; nil where the runner has none.
+// result reads the counters.
 func result(done beam.PipelineResult) Result {
-	if done == nil {
-		return nil
-	}
 	r := make(Result)
 	metrics := done.Metrics()
 	for _, c := range metrics.AllMetrics().Counters() {

@@ -71,10 +71,20 @@ func command() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		beam.Init() // On a worker this serves, and never returns.
 		opts.Project = flag.Lookup("project").Value.String()
-		if err := opts.Validate(); err != nil {
+		var l *launch
+		errs := []error{opts.Validate()}
+		if opts.Runner == pipeline.RunnerDataflow {
+			l = &launch{opts: opts, set: flag.CommandLine, given: cmd.Flags().Changed}
+			errs = append(errs, l.defaults(), l.check())
+		}
+		if err := errors.Join(errs...); err != nil {
 			return cli.Usage(err)
 		}
-		if *jobopts.WorkerBinary == "" && !local(opts.Runner) {
+		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+		if l != nil {
+			return l.submit(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		if opts.Runner == pipeline.RunnerFlink && *jobopts.WorkerBinary == "" {
 			// Without it the Go SDK builds a worker binary at every launch.
 			self, err := os.Executable()
 			if err != nil {
@@ -82,7 +92,6 @@ func command() *cobra.Command {
 			}
 			*jobopts.WorkerBinary = self
 		}
-		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if !quiet && local(opts.Runner) {
 			stop := progress(cmd.ErrOrStderr())
 			defer stop()
