@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 
 	"pixelbeam/pipeline"
@@ -57,6 +58,14 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// notParameters are the flags of the job that its Flex Template leaves out.
+var notParameters = []string{
+	"input", "topic", "output_json", // the template streams from a subscription
+	"pubsub_endpoint", "bigquery_endpoint", "bigquery_storage_endpoint", "bigtable_endpoint", // services other than Google's
+	"pubsub_pullers", "until_idle", "watermark_slack", // not on Dataflow
+	"parameters", "user_agent_rules", // files of the machine that launches
+}
+
 // TestMetadata compares the parameters of the Flex Template with the job's flags.
 func TestMetadata(t *testing.T) {
 	var metadata struct {
@@ -95,6 +104,15 @@ func TestMetadata(t *testing.T) {
 			}
 		}
 	}
+	flags.VisitAll(func(f *flag.Flag) {
+		known := slices.Contains(notParameters, f.Name)
+		for _, p := range metadata.Parameters {
+			known = known || p.Name == f.Name
+		}
+		if !known {
+			t.Errorf("--%s is no parameter of the template: add it to metadata.json, or to notParameters with the reason", f.Name)
+		}
+	})
 	if !metadata.Streaming {
 		t.Error("the template is not a streaming one")
 	}

@@ -77,7 +77,8 @@ func (l *launch) defaults() error {
 		values["no_use_public_ips"] = "true"
 	}
 	if l.opts.Streaming() {
-		if options := l.value("dataflow_service_options"); !strings.Contains(options, "streaming_mode_") {
+		options := l.value("dataflow_service_options")
+		if l.opts.BigQueryDelivery != pipeline.DeliveryExactlyOnce && !strings.Contains(options, "streaming_mode_") {
 			l.set.Set("dataflow_service_options", strings.Trim(options+","+atLeastOnce, ","))
 		}
 		if !l.given("execute_async") {
@@ -161,6 +162,9 @@ func (l *launch) check() error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, l.checkReach()...)
+	if l.opts.BigQueryDelivery == pipeline.DeliveryExactlyOnce && strings.Contains(l.value("dataflow_service_options"), atLeastOnce) {
+		wrong("--bigquery_delivery=exactly_once needs Dataflow's exactly-once mode: take %s out of --dataflow_service_options", atLeastOnce)
+	}
 	if !l.on("dry_run") {
 		if err := checkWorkerBinary(l.value("worker_binary"), l.first("worker_machine_type", "machine_type")); err != nil {
 			errs = append(errs, err)

@@ -205,7 +205,7 @@ func (c *cloud) launch(t *testing.T, flags ...string) (stdout, stderr string, co
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.binary, append([]string{
-		"--runner=dataflow", "--project=p-test", "--region=europe-west1", "--staging_location=gs://staging/jobs",
+		"--project=p-test", "--region=europe-west1", "--staging_location=gs://staging/jobs",
 		"--dataflow_endpoint=" + c.dataflow.URL + "/",
 	}, flags...)...)
 	var out, errs bytes.Buffer
@@ -244,7 +244,7 @@ var streaming = []string{"--subscription=logs", "--bigquery_dataset=ads", "--big
 // A submission stages the worker and the pipeline, and creates a job that has
 // what a job of this kind needs.
 func testSubmit(t *testing.T, c *cloud) {
-	stdout, stderr, code := c.launch(t, append(streaming, `--labels={"team":"ads"}`, "--service_account_email=w@p-test.iam.gserviceaccount.com")...)
+	stdout, stderr, code := c.launch(t, append(streaming, "--runner=DataflowRunner", `--labels={"team":"ads"}`, "--service_account_email=w@p-test.iam.gserviceaccount.com")...)
 	if code != cli.ExitOK || !strings.Contains(stderr, "Submitted job: job-2") {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
 	}
@@ -317,11 +317,11 @@ func testSubmit(t *testing.T, c *cloud) {
 // An update names the job that it replaces; without --update a job of the same
 // name is an error and no success.
 func testUpdate(t *testing.T, c *cloud) {
-	_, stderr, code := c.launch(t, append(streaming, "--job_name=taken")...)
+	_, stderr, code := c.launch(t, append(streaming, "--runner=dataflow", "--job_name=taken")...)
 	if code != cli.ExitFailure || !strings.Contains(stderr, "a job named taken runs already") || !strings.Contains(stderr, "--update") {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
-	if stdout, stderr, code := c.launch(t, append(streaming, "--job_name=taken", "--update", `--transform_name_mapping={"a":"b"}`)...); code != cli.ExitOK {
+	if stdout, stderr, code := c.launch(t, append(streaming, "--runner=dataflow", "--job_name=taken", "--update", `--transform_name_mapping={"a":"b"}`)...); code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
 	}
 	jobs := c.dataflow.jobs()
@@ -337,8 +337,8 @@ func testUpdate(t *testing.T, c *cloud) {
 	}
 }
 
-// A template is the same job in a file, and nothing is submitted; this is what
-// the launcher of a Flex Template asks for.
+// A template is the same job in a file, and nothing is submitted. The launcher of
+// a Flex Template asks for one, and may name no runner.
 func testTemplate(t *testing.T, c *cloud) {
 	if stdout, stderr, code := c.launch(t, append(streaming, "--template_location=gs://staging/templates/job")...); code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
@@ -358,7 +358,7 @@ func testTemplate(t *testing.T, c *cloud) {
 // A dry run prints the job, and nothing else, on standard output, and leaves
 // nothing behind.
 func testDryRun(t *testing.T, c *cloud) {
-	stdout, stderr, code := c.launch(t, append(streaming, "--dry_run")...)
+	stdout, stderr, code := c.launch(t, append(streaming, "--runner=dataflow", "--dry_run")...)
 	var j job
 	if err := json.Unmarshal([]byte(stdout), &j); code != cli.ExitOK || err != nil || j.Name != "pixelbeam" {
 		t.Errorf("exit %d, %v\n%s\n%s", code, err, stdout, stderr)
@@ -445,7 +445,7 @@ func testStagedJob(t *testing.T, c *cloud) {
 			t.Fatal(err)
 		}
 	}
-	if stdout, stderr, code := c.launch(t, "--subscription=logs", "--bigquery_dataset=ads",
+	if stdout, stderr, code := c.launch(t, "--runner=dataflow", "--subscription=logs", "--bigquery_dataset=ads",
 		"--bigquery_storage_endpoint="+bigQuery.GRPCEndpoint()); code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -71,6 +72,7 @@ func command() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		beam.Init() // On a worker this serves, and never returns.
 		opts.Project = flag.Lookup("project").Value.String()
+		opts.Runner = runner(opts.Runner, cmd.Flags().Changed("runner"))
 		var l *launch
 		errs := []error{opts.Validate()}
 		if opts.Runner == pipeline.RunnerDataflow {
@@ -117,6 +119,16 @@ func command() *cobra.Command {
 		return errors.Join(result.Write(cmd.OutOrStdout()), result.Balance())
 	}
 	return cmd
+}
+
+// runner returns the runner by the name that package pipeline knows: launchers use
+// the names that Beam's other SDKs have, such as DataflowRunner. Without one, a
+// template, which only Dataflow knows, is for Dataflow.
+func runner(name string, given bool) string {
+	if !given && flag.Lookup("template_location").Value.String() != "" {
+		return pipeline.RunnerDataflow
+	}
+	return strings.TrimSuffix(strings.ToLower(name), "runner")
 }
 
 // local tells whether a runner works in this process, whose totals are the

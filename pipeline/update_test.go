@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+)
+
+var update = flag.Bool("update", false, "write testdata/update.golden anew")
+
+// A running job is updated in place if steps have the names, inputs and coders
+// that they had. A difference here means that an update needs
+// --transform_name_mapping (names), or a drain and a new job (coders and state):
+// say so in the changelog, and write the golden file anew with
+//
+//	go test ./pipeline -run TestUpdateCompatible -update
+func TestUpdateCompatible(t *testing.T) {
+	const golden = "testdata/update.golden"
+	o := DefaultOptions()
+	o.Runner, o.Project = RunnerDataflow, "p-test"
+	o.Subscription = "projects/p-test/subscriptions/logs"
+	o.BigQueryDataset, o.BigtableInstance = "ads", "i-test"
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	p, s := beam.NewPipelineWithRoot()
+	Build(s, o)
+	edges, _, err := p.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &pipepb.Environment{Urn: "beam:env:docker:v1"}
+	model, err := graphx.Marshal(edges, &graphx.Options{Environment: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := describe(model.GetComponents())
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("a running job could not be updated in place; see the comment of this test (-want +got):\n%s", diff)
+	}
+}
+
+// describe returns a line for each leaf step, with the coders of what it reads
+// and writes and, where it has any, its state and timers.
+func describe(c *pipepb.Components) string {
+	var lines []string
+	for _, step := range c.GetTransforms() {
+		if len(step.GetSubtransforms()) > 0 {
+			continue
+		}
+		collections := func(m map[string]string) string {
+			var out []string
+			for _, name := range slices.Sorted(maps.Keys(m)) {
+				out = append(out, coder(c, c.GetPcollections()[m[name]].GetCoderId()))
+			}
+			return strings.Join(out, " + ")
+		}
+		line := fmt.Sprintf("%s\n\tin  %s\n\tout %s\n", step.GetUniqueName(), collections(step.GetInputs()), collections(step.GetOutputs()))
+		var payload pipepb.ParDoPayload
+		if step.GetSpec().GetUrn() == "beam:transform:pardo:v1" && proto.Unmarshal(step.GetSpec().GetPayload(), &payload) == nil {
+			for _, name := range slices.Sorted(maps.Keys(payload.GetStateSpecs())) {
+				line += fmt.Sprintf("\tstate %s %T\n", name, payload.GetStateSpecs()[name].GetSpec())
+			}
+			for _, name := range slices.Sorted(maps.Keys(payload.GetTimerFamilySpecs())) {
+				line += fmt.Sprintf("\ttimer %s %v\n", name, payload.GetTimerFamilySpecs()[name].GetTimeDomain())
+			}
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// coder spells a coder out, as its id depends on the order of construction.
+func coder(c *pipepb.Components, id string) string {
+	spec := c.GetCoders()[id]
+	urn := spec.GetSpec().GetUrn()
+	name := strings.TrimSuffix(strings.TrimPrefix(urn, "beam:coder:"), ":v1")
+	if len(spec.GetComponentCoderIds()) == 0 {
+		return name
+	}
+	var parts []string
+	for _, part := range spec.GetComponentCoderIds() {
+		parts = append(parts, coder(c, part))
+	}
+	return name + "(" + strings.Join(parts, ",") + ")"
+}
