@@ -78,7 +78,8 @@ func describe(c *pipepb.Components) string {
 		var payload pipepb.ParDoPayload
 		if step.GetSpec().GetUrn() == "beam:transform:pardo:v1" && proto.Unmarshal(step.GetSpec().GetPayload(), &payload) == nil {
 			for _, name := range slices.Sorted(maps.Keys(payload.GetStateSpecs())) {
-				line += fmt.Sprintf("\tstate %s %T\n", name, payload.GetStateSpecs()[name].GetSpec())
+				kind := fmt.Sprintf("%T", payload.GetStateSpecs()[name].GetSpec())
+				line += fmt.Sprintf("\tstate %s %s\n", name, strings.TrimPrefix(kind, "*pipeline_v1.StateSpec_"))
 			}
 			for _, name := range slices.Sorted(maps.Keys(payload.GetTimerFamilySpecs())) {
 				line += fmt.Sprintf("\ttimer %s %v\n", name, payload.GetTimerFamilySpecs()[name].GetTimeDomain())
@@ -95,6 +96,12 @@ func coder(c *pipepb.Components, id string) string {
 	spec := c.GetCoders()[id]
 	urn := spec.GetSpec().GetUrn()
 	name := strings.TrimSuffix(strings.TrimPrefix(urn, "beam:coder:"), ":v1")
+	if name == "row" {
+		var schema pipepb.Schema
+		if proto.Unmarshal(spec.GetSpec().GetPayload(), &schema) == nil {
+			return "row" + fields(&schema)
+		}
+	}
 	if len(spec.GetComponentCoderIds()) == 0 {
 		return name
 	}
@@ -103,4 +110,27 @@ func coder(c *pipepb.Components, id string) string {
 		parts = append(parts, coder(c, part))
 	}
 	return name + "(" + strings.Join(parts, ",") + ")"
+}
+
+// fields spells out the fields of a row, in order.
+func fields(s *pipepb.Schema) string {
+	var out []string
+	for _, f := range s.GetFields() {
+		out = append(out, f.GetName()+" "+fieldType(f.GetType()))
+	}
+	return "{" + strings.Join(out, ", ") + "}"
+}
+
+func fieldType(f *pipepb.FieldType) string {
+	switch {
+	case f.GetRowType() != nil:
+		return fields(f.GetRowType().GetSchema())
+	case f.GetArrayType() != nil:
+		return "[]" + fieldType(f.GetArrayType().GetElementType())
+	case f.GetIterableType() != nil:
+		return "[]" + fieldType(f.GetIterableType().GetElementType())
+	case f.GetLogicalType() != nil:
+		return f.GetLogicalType().GetUrn()
+	}
+	return f.GetAtomicType().String()
 }
