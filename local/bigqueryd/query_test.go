@@ -99,7 +99,7 @@ func TestExpressions(t *testing.T) {
 		{"FORMAT_DATE('%d.%m.%y', d)", "29.02.24"}, {"PARSE_TIMESTAMP('%Y-%m-%d %H:%M:%S', '2024-01-02 03:04:05')", at("2024-01-02T03:04:05Z")}, {"PARSE_DATE('%Y%m%d', '20240102')", "2024-01-02"},
 		{"UNIX_DATE(d)", int64(19782)}, {"DATE_FROM_UNIX_DATE(1)", "1970-01-02"}, {"LAST_DAY(d)", "2024-02-29"}, {"dt", "2024-02-29T13:45:56.5"},
 		{"CURRENT_TIMESTAMP() > ts AND CURRENT_TIMESTAMP > ts AND CURRENT_DATE() > d", true},
-		{"DATE_TRUNC(d, WEEK(MONDAY))", "2024-02-26"}, {"DATE_TRUNC(d, WEEK(THURSDAY))", "2024-02-29"}, {"DATE_TRUNC(d, WEEK(FRIDAY))", "2024-02-23"}, {"TIMESTAMP_TRUNC(old, WEEK(MONDAY))", at("1969-12-29T00:00:00Z")},
+		{"DATE_TRUNC(d, WEEK(MONDAY))", "2024-02-26"}, {"DATE_ADD(CAST(nul AS DATE), INTERVAL 1 DAY)", nil}, {"DATE_DIFF(d, CAST(nul AS DATE), DAY)", nil}, {"DATE_TRUNC(d, WEEK(THURSDAY))", "2024-02-29"}, {"DATE_TRUNC(d, WEEK(FRIDAY))", "2024-02-23"}, {"TIMESTAMP_TRUNC(old, WEEK(MONDAY))", at("1969-12-29T00:00:00Z")},
 		{"DATE_TRUNC(d, ISOYEAR)", "2024-01-01"}, {"DATE_DIFF(d, DATE '2024-02-20', WEEK(WEDNESDAY))", int64(2)}, {"EXTRACT(WEEK(MONDAY) FROM d)", int64(9)},
 		{"TIMESTAMP_TRUNC(ts, DAY, 'Europe/Berlin')", at("2024-02-28T23:00:00Z")}, {"TIMESTAMP_TRUNC(TIMESTAMP '2024-07-03', WEEK(MONDAY), 'America/New_York')", at("2024-07-01T04:00:00Z")},
 		{"TIMESTAMP_TRUNC(TIMESTAMP '2024-07-03', MONTH, 'America/New_York')", at("2024-07-01T04:00:00Z")}, {"DATE(ts, 'Asia/Tokyo')", "2024-02-29"}, {"DATE(TIMESTAMP '2024-02-29 20:00:00', 'Asia/Tokyo')", "2024-03-01"},
@@ -175,6 +175,8 @@ func TestRunTimeErrors(t *testing.T) {
 		{"SELECT ARRAY_FIRST([])", "empty array"},
 		{"SELECT SUM(x) FROM UNNEST([9223372036854775807, 1]) AS x", "int64 overflow"},
 		{"SELECT DATE_TRUNC(x, DAY) FROM (SELECT TIMESTAMP '2024-01-01' AS x)", "DATE_TRUNC of a TIMESTAMP"},
+		{"SELECT DATE_DIFF(x, x, DAY) FROM (SELECT TIMESTAMP '2024-01-01' AS x)", "DATE_DIFF of a TIMESTAMP"},
+		{"SELECT DATE_ADD(x, INTERVAL 1 DAY) FROM (SELECT DATETIME '2024-01-01' AS x)", "DATE_ADD of a TIMESTAMP or DATETIME"},
 	} {
 		rows, err := s.Query(t.Context(), tt.sql)
 		if err == nil || !strings.Contains(err.Error(), tt.part) {

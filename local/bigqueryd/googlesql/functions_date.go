@@ -100,11 +100,24 @@ func init() {
 // typed returns the value as the type that a function takes: a string literal is
 // one of them.
 func (p *parser) typed(v Value, typ Type) Value {
-	if v.Type != String {
+	if v.Type == String {
+		st := map[Type]string{Timestamp: "TIMESTAMPTZ", Datetime: "TIMESTAMP", Date: "DATE"}[typ]
+		return Value{"CAST(" + v.SQL + " AS " + st + ")", typ}
+	}
+	return v
+}
+
+// typedFor is typed for the function t. The date functions also take a TIMESTAMP
+// or DATETIME, and then do what those of that type do: where the type is known at
+// run time only, they are refused then.
+func (p *parser) typedFor(t token, v Value, typ Type) Value {
+	v = p.typed(v, typ)
+	if typ != Date || v.Type == Date {
 		return v
 	}
-	st := map[Type]string{Timestamp: "TIMESTAMPTZ", Datetime: "TIMESTAMP", Date: "DATE"}[typ]
-	return Value{"CAST(" + v.SQL + " AS " + st + ")", typ}
+	name := strings.ToUpper(t.text)
+	message := name + " of a TIMESTAMP or DATETIME is not supported by the local stand-in: use TIMESTAMP_" + strings.TrimPrefix(name, "DATE_") + ", or DATE() of it"
+	return Value{"(CASE WHEN typeof(" + v.SQL + ") = 'DATE' THEN " + v.SQL + " ELSE error(" + Text(message) + ") END)", Unknown}
 }
 
 // zone reads an optional ", 'zone'"; "" is UTC.
@@ -146,11 +159,7 @@ func truncFunction(typ Type) func(p *parser, t token) (Value, error) {
 		if err != nil {
 			return v, err
 		}
-		v = p.typed(v, typ)
-		if typ == Date && v.Type != Date {
-			// DATE_TRUNC of a TIMESTAMP is one too.
-			v.SQL = "(CASE WHEN typeof(" + v.SQL + ") = 'DATE' THEN " + v.SQL + " ELSE error('DATE_TRUNC of a TIMESTAMP or DATETIME is not supported by the local stand-in: use TIMESTAMP_TRUNC, DATETIME_TRUNC or DATE()') END)"
-		}
+		v = p.typedFor(t, v, typ)
 		if err := p.expect(","); err != nil {
 			return v, err
 		}
@@ -215,7 +224,7 @@ func diffFunction(typ Type) func(p *parser, t token) (Value, error) {
 		if err != nil {
 			return a, err
 		}
-		a, b = p.typed(a, typ), p.typed(b, typ)
+		a, b = p.typedFor(t, a, typ), p.typedFor(t, b, typ)
 		u := units[unit]
 		switch {
 		case typ == Timestamp && (u.micros == 0 || u.micros > microsPerDay), typ == Date && u.micros > 0 && u.micros < microsPerDay:
@@ -237,7 +246,7 @@ func addFunction(typ Type, sign string) func(p *parser, t token) (Value, error) 
 		if err != nil {
 			return v, err
 		}
-		v = p.typed(v, typ)
+		v = p.typedFor(t, v, typ)
 		if err := p.expect(",", "INTERVAL"); err != nil {
 			return v, err
 		}
