@@ -111,6 +111,9 @@ type Frequency struct {
 	Last time.Time
 }
 
+// Known tells whether there is an upper bound: the profile covers the period.
+func (f Frequency) Known() bool { return f.AtMost < math.MaxInt64 }
+
 // Exact tells whether Count is the number, and not only at least that.
 func (f Frequency) Exact() bool { return f.Count == f.AtMost }
 

@@ -29,6 +29,6 @@ Exit codes: 0 success, 1 failure, 2 the command line was not understood.`,
 		"data `folder` of the local Pixelbeam to ask (default: $"+cli.DataVariable+", else ./"+cli.DefaultData+")")
 	cmd.PersistentFlags().StringVar(&p.project, "project", "",
 		"Google Cloud `project` (default: the local Pixelbeam's, else $GOOGLE_CLOUD_PROJECT)")
-	cmd.AddCommand(queryCommand(p), profileCommand(p), costCommand())
+	cmd.AddCommand(queryCommand(p), profileCommand(p), serveProfilesCommand(p), costCommand())
 	return cmd
 }

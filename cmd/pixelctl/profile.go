@@ -14,6 +14,7 @@ import (
 
 	"cloud.google.com/go/bigtable"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -76,16 +77,21 @@ If one of the users is unknown, the others are printed and the exit code is 1.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.instance, "instance", "", "Bigtable `instance` (default: the local Pixelbeam's)")
-	flags.StringVar(&f.table, "table", schemas.Profiles().Table, "Bigtable `table`")
-	flags.StringVar(&f.endpoint, "bigtable_endpoint", "",
-		"`host:port` of the Bigtable service; one on this machine is asked without credentials (default: $"+emulatorVariable+", else the local Pixelbeam's, else the cloud)")
+	f.bigtableFlags(flags)
 	flags.DurationVar(&f.since, "since", 24*time.Hour, "count events of so long until now, such as 90m or 168h")
 	flags.StringVar(&f.from, "from", "", "count events from this `time` on, RFC 3339")
 	flags.StringVar(&f.to, "to", "", "count events before this `time`, RFC 3339 (default: now)")
 	cmd.MarkFlagsMutuallyExclusive("since", "from")
 	formatFlag(cmd, &f.format, "table", "json")
 	return cmd
+}
+
+// bigtableFlags are the flags that name the profile table.
+func (f *profileFlags) bigtableFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&f.instance, "instance", "", "Bigtable `instance` (default: the local Pixelbeam's)")
+	flags.StringVar(&f.table, "table", schemas.Profiles().Table, "Bigtable `table`")
+	flags.StringVar(&f.endpoint, "bigtable_endpoint", "",
+		"`host:port` of the Bigtable service; one on this machine is asked without credentials (default: $"+emulatorVariable+", else the local Pixelbeam's, else the cloud)")
 }
 
 // period returns the period whose events are counted.
