@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"pixelbeam/schemas"
@@ -48,8 +49,11 @@ func ceil(t time.Time, d time.Duration) time.Time {
 // MaxPeriod is the longest time back from now that counters are sure to be kept
 // for: a day less than their age limit.
 func MaxPeriod() time.Duration {
-	return time.Duration(schemas.Profiles().Families[schemas.FamilyCounters].MaxAgeDays-1) * 24 * time.Hour
+	return time.Duration(layout().Families[schemas.FamilyCounters].MaxAgeDays-1) * 24 * time.Hour
 }
+
+// layout is the profile table, read once.
+var layout = sync.OnceValue(schemas.Profiles)
 
 // Profile is what is known of one user. A nil profile is that of a user of whom
 // nothing is known: its methods may be called. A Profile does not change, and may

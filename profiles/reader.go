@@ -45,7 +45,7 @@ type Reader struct {
 // close.
 func NewReader(client *bigtable.Client, opts Options) *Reader {
 	if opts.Table == "" {
-		opts.Table = schemas.Profiles().Table
+		opts.Table = layout().Table
 	}
 	if opts.MaxWindows == 0 {
 		opts.MaxWindows = DefaultMaxWindows
@@ -129,7 +129,7 @@ func (r *Reader) read(ctx context.Context, rows bigtable.RowSet, period Period, 
 // filter returns what to read for a period, and the part of the period of which
 // counters are kept.
 func (r *Reader) filter(period Period) (bigtable.Filter, Period) {
-	families, now := schemas.Profiles().Families, r.opts.Now()
+	families, now := layout().Families, r.opts.Now()
 	// Versions have milliseconds; windows start at whole ones.
 	period.From, period.To = ceil(period.From, time.Millisecond), ceil(period.To, time.Millisecond)
 	if oldest := expiry(families[schemas.FamilyCounters], now); period.From.Before(oldest) {

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -41,7 +42,7 @@ func ParseTokens(text string) (*Tokens, error) {
 
 // ReadTokens returns the tokens of a file, one or more a line; what follows a # is
 // a comment. A file that changes is read again within seconds; as long as it cannot
-// be read, or is wrong, the tokens before hold.
+// be read, or is wrong, the tokens before hold and the server's log says why.
 func ReadTokens(file string) (*Tokens, error) {
 	t := &Tokens{file: file}
 	return t, t.load(time.Now())
@@ -87,7 +88,7 @@ func parseTokens(text string) ([][sha256.Size]byte, error) {
 
 // allow tells whether a request brings a token. How long it takes does not depend
 // on the token: hashes are compared, all of them, in constant time.
-func (t *Tokens) allow(r *http.Request) bool {
+func (t *Tokens) allow(r *http.Request, log *slog.Logger) bool {
 	if t == nil {
 		return true
 	}
@@ -97,17 +98,19 @@ func (t *Tokens) allow(r *http.Request) bool {
 	}
 	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	known := 0
-	for _, hash := range t.current() {
+	for _, hash := range t.current(log) {
 		known |= subtle.ConstantTimeCompare(hash[:], got[:])
 	}
 	return known == 1
 }
 
-func (t *Tokens) current() [][sha256.Size]byte {
+func (t *Tokens) current(log *slog.Logger) [][sha256.Size]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if now := time.Now(); t.file != "" && now.Sub(t.checked) > reloadAfter {
-		_ = t.load(now) // The tokens before hold.
+		if err := t.load(now); err != nil {
+			log.Error("the tokens cannot be read again, those before hold", "error", err)
+		}
 	}
 	return t.hashes
 }

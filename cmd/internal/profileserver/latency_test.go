@@ -52,7 +52,7 @@ func BenchmarkLatency(b *testing.B) {
 		return // the first round of every benchmark; the next has what -benchtime says
 	}
 	e := startLatency(b)
-	written := e.bigtable.Stats().RowsWritten
+	written, cpu := e.bigtable.Stats().RowsWritten, cpuTime(b)
 	latencies := make([]time.Duration, b.N)
 	var failed atomic.Int64
 	var first atomic.Pointer[string]
@@ -81,6 +81,7 @@ func BenchmarkLatency(b *testing.B) {
 	requests.Wait()
 	took := time.Since(start)
 	b.StopTimer()
+	cpu = cpuTime(b) - cpu
 	if n := failed.Load(); n > 0 {
 		b.Fatalf("%d of %d requests failed, such as: %s", n, b.N, *first.Load())
 	}
@@ -93,7 +94,18 @@ func BenchmarkLatency(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/took.Seconds(), "reads/s")
 	b.ReportMetric(float64(e.bigtable.Stats().RowsWritten-written)/took.Seconds(), "rows-written/s")
+	// Of the clients, the server and Bigtable, which also takes the job's writes.
+	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-us/read")
 	b.ReportMetric(0, "ns/op") // it is the rate, and says nothing
+}
+
+// cpuTime is what this process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // latency is the setting of BenchmarkLatency.

@@ -169,7 +169,7 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for http.ResponseController and http.MaxBytesReader.
+// Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // queueFor is how long a request waits for others to end.
@@ -183,7 +183,7 @@ func (s *Server) guard(op *route, w http.ResponseWriter, r *http.Request) error 
 	if op.open {
 		return op.handle(s, w, r)
 	}
-	if !s.opts.Tokens.allow(r) {
+	if !s.opts.Tokens.allow(r, s.opts.Log) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="pixelbeam profiles"`)
 		return &problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: "send a token that this server knows, as 'Authorization: Bearer TOKEN'"}
 	}

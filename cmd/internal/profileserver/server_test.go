@@ -522,6 +522,9 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q: the second token gives %d, want %d", step.text, got, step.two)
 		}
 	}
+	if log := a.log.String(); strings.Count(log, "those before hold") < 2 || strings.Contains(log, one) {
+		t.Errorf("logged of a broken file: %s", log)
+	}
 	for text, want := range map[string]string{"": "there is no token", "# none": "there is no token", one + "\nshort": "token 2 has 5 characters"} {
 		if _, err := ParseTokens(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseTokens(%q): %v", text, err)
