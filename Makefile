@@ -13,7 +13,7 @@ HTTP ?= 127.0.0.1:8080
 TRAFFIC ?= 20
 RUNFLAGS ?=
 
-# make test, race, bench, fuzz
+# make test, race, bench-all, fuzz
 PKG ?= ./...
 TESTFLAGS ?=
 BENCH ?= .
@@ -36,7 +36,7 @@ help: ## List the targets
 	@printf '\nVariables, as in make run TRAFFIC=100:\n'
 	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
-	@printf '  bench        PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
+	@printf '  bench-all    PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
 	@printf '  load-test    RATE=%s (entries a second) DURATION=%s LOADFLAGS=%s JOBFLAGS=%s\n' '$(RATE)' '$(DURATION)' '$(LOADFLAGS)' '$(JOBFLAGS)'
 	@printf '  fuzz         PKG=%s FUZZTIME=%s for each target\n' '$(PKG)' '$(FUZZTIME)'
 
@@ -90,10 +90,13 @@ test: compiler ## Run all tests
 	$(GO) test $(TESTFLAGS) $(PKG)
 
 .PHONY: check
-check: compiler check-format check-generated check-modules ## Check format, vet, staticcheck, generated files, modules, layering
+check: compiler check-format check-generated check-modules ## Check format, vet, staticcheck, generated files, modules, layering, rivals
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test ./internal/layering
+	$(RIVALS) vet ./...
+	$(RIVALS) test ./...
+	$(GO) test -tags purego ./transforms/bytescan ./transforms/logentry ./transforms/pixelurl
 
 .PHONY: check-format
 check-format: toolchain
@@ -112,6 +115,7 @@ check-generated: toolchain
 .PHONY: check-modules
 check-modules: toolchain
 	@$(GO) mod tidy -diff || { echo 'go.mod or go.sum is out of date: run go mod tidy.' >&2; exit 1; }
+	@$(RIVALS) mod tidy -diff || { echo 'go.mod or go.sum of internal/rivals is out of date: run go mod tidy there.' >&2; exit 1; }
 
 # Terraform itself, with the providers of the registry, and nothing of the cloud.
 .PHONY: infra-check
@@ -128,13 +132,20 @@ infra-check: ## Check format, validity and tests of the Terraform configuration
 race: compiler ## Run all tests with the race detector, long comparisons shortened
 	$(GO) test -race -short -timeout 30m $(TESTFLAGS) $(PKG)
 
-.PHONY: bench
-bench: compiler ## Run the benchmarks
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem $(TESTFLAGS) $(PKG)
+# The libraries that the decoder is measured with are in a module of their own.
+RIVALS := $(GO) -C internal/rivals
 
-.PHONY: load-test
-load-test: bin/pixelbeam bin/pixelload ## Run the job at RATE for DURATION; print rate, CPU, memory, books
-	bin/pixelload --rate '$(RATE)' --duration '$(DURATION)' $(LOADFLAGS) -- bin/pixelbeam --quiet $(JOBFLAGS)
+.PHONY: bench
+bench: toolchain ## Compare the decoder with libraries, in one table
+	@$(RIVALS) run .
+
+.PHONY: bench-docs
+bench-docs: toolchain ## The same, into the README
+	@$(RIVALS) run . -readme ../../README.md
+
+.PHONY: bench-all
+bench-all: compiler ## Run all benchmarks
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem $(TESTFLAGS) $(PKG)
 
 .PHONY: fuzz
 fuzz: compiler ## Run each fuzz target for FUZZTIME

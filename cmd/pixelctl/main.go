@@ -1,5 +1,6 @@
 // Command pixelctl is the operator's tool of Pixelbeam: it asks the tables and
-// the profiles that the pipeline keeps, in the cloud or on this machine.
+// the profiles that the pipeline keeps, in the cloud or on this machine, and
+// measures how fast log entries become rows.
 package main
 
 import (
@@ -29,6 +30,6 @@ Exit codes: 0 success, 1 failure, 2 the command line was not understood.`,
 		"data `folder` of the local Pixelbeam to ask (default: $"+cli.DataVariable+", else ./"+cli.DefaultData+")")
 	cmd.PersistentFlags().StringVar(&p.project, "project", "",
 		"Google Cloud `project` (default: the local Pixelbeam's, else $GOOGLE_CLOUD_PROJECT)")
-	cmd.AddCommand(queryCommand(p), profileCommand(p), serveProfilesCommand(p), costCommand())
+	cmd.AddCommand(queryCommand(p), profileCommand(p), serveProfilesCommand(p), costCommand(), benchCommand())
 	return cmd
 }

@@ -41,7 +41,7 @@ func TestHelp(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{nil, []string{"query ", "profile ", "completion ", "--data folder", "--project project", "Exit codes: 0 success, 1 failure, 2"}},
+		{nil, []string{"query ", "profile ", "bench ", "completion ", "--data folder", "--project project", "Exit codes: 0 success, 1 failure, 2"}},
 		{[]string{"query", "--help"}, []string{
 			"pixelctl query SQL [flags]", "--bigquery_endpoint URL", "--dataset dataset", "--file file", "--format form", "--max_rows int",
 			"table, csv, json, jsonl", "Global flags:", "$PIXELBEAM_DATA",
