@@ -14,24 +14,16 @@ const fewParams = 16
 // seed keeps senders from choosing names that collide.
 var seed = maphash.MakeSeed()
 
-// group drops the pairs that became columns from r.params, and links those of
-// the same name.
-func (p *Parser) group(r *Result) {
-	kept := r.params[:0]
-	for i := range r.params {
-		if !r.params[i].typed {
-			kept = append(kept, r.params[i])
-		}
-	}
-	r.params = kept
-	if len(kept) > fewParams {
-		p.groupMany(kept)
+// group links the params of the same name.
+func (p *Parser) group(params []param) {
+	if len(params) > fewParams {
+		p.groupMany(params)
 		return
 	}
-	for i := range kept {
+	for i := range params {
 		for first := range i {
-			if head := &kept[first]; !head.repeat && bytes.Equal(head.name, kept[i].name) {
-				link(kept, first, i)
+			if head := &params[first]; !head.repeat && bytes.Equal(head.name, params[i].name) {
+				link(params, first, i)
 				break
 			}
 		}

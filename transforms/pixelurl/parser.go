@@ -31,18 +31,18 @@ type Result struct {
 	params []param
 }
 
-// param is one pair of the query.
+// param is one pair of the query that did not become a column.
 type param struct {
 	name, value []byte
-	// typed: the pair became a column.
-	typed bool
-	// repeat: an earlier param has the same name and leads to this one by next.
-	repeat bool
+	// at is where the pair begins in the query.
+	at int32
 	// next is the index of the next param of the same name, 0 if there is none.
 	next int32
 	// last is, in a param that is no repeat, the index of the last one of that
 	// name.
 	last int32
+	// repeat: an earlier param has the same name and leads to this one by next.
+	repeat bool
 }
 
 // Parser parses queries. It keeps buffers between queries, so one Parser serves
@@ -53,19 +53,18 @@ type Parser struct {
 	index bytescan.Index
 	// scratch holds decoded text of this query.
 	scratch []byte
-	// chosen has, for each meaning whose bit is set in won, the pair that wins
-	// so far.
-	chosen [numMeanings]choice
-	won    uint64
+	// won has a bit for each meaning to which a pair gives its value, canonical
+	// those that it gave by the canonical name; at is where that pair begins.
+	won, canonical uint64
+	at             [numMeanings]int32
+	// size is the value for width and height together.
+	size []byte
 	// groups is the hash table of group.
 	groups []int32
 }
 
-// choice is a pair, by its index, that is to give a column its value.
-type choice struct {
-	pair      int32
-	canonical bool
-}
+// plainColumns are the columns whose value is the text.
+const plainColumns = 1<<NumColumns - 1 - 1<<EventType - 1<<Price - 1<<Width - 1<<Height
 
 // NewParser returns a Parser that knows the names of a dictionary.
 func NewParser(dict *Dictionary) *Parser {
@@ -86,10 +85,9 @@ var (
 // canonical name beats aliases, and among equals the first wins, leaving aside
 // empty values and macros. The other pairs go to params.
 func (p *Parser) Parse(query []byte, r *Result) {
-	params := r.params[:0]
-	*r = Result{}
+	*r = Result{params: r.params[:0]}
 	p.scratch = p.scratch[:0]
-	p.won = 0
+	p.won, p.canonical = 0, 0
 	separator := byte('&')
 	if bytes.IndexByte(query, '&') >= 0 {
 		p.index.Reset(ampersandSet, query)
@@ -103,81 +101,113 @@ func (p *Parser) Parse(query []byte, r *Result) {
 		if query[i] == separator {
 			continue // an empty pair
 		}
-		start, coded := i, false
-		for i = p.index.Next(i); i < len(query) && query[i] != '=' && query[i] != separator; i = p.index.Next(i + 1) {
-			coded = true
-		}
-		name := query[start:i:i]
-		if coded {
-			name = p.decode(query, start, i, r)
-		}
-		var value []byte
-		macro := false
-		if i < len(query) && query[i] == '=' {
-			start, coded = i+1, false
-			for i = p.index.Next(start); i < len(query) && query[i] != separator; i = p.index.Next(i + 1) {
-				coded = coded || query[i] != '='
-			}
-			value = query[start:i:i]
-			if macro = isMacro(value); !macro && coded {
-				value = p.decode(query, start, i, r)
-				macro = isMacro(value)
-			}
-		}
-		if len(params) == cap(params) {
-			params = slices.Grow(params, 1)
-		}
-		params = params[:len(params)+1]
-		pair := &params[len(params)-1]
-		pair.name, pair.value = name, value
-		pair.typed, pair.repeat, pair.next, pair.last = false, false, 0, 0
+		at := i
+		var name, value []byte
+		var macro bool
+		name, value, macro, i = p.pair(query, at, separator, r)
 		if macro {
 			r.Lint |= UnexpandedMacro
 		}
 		b := p.dict.lookup(name)
-		if b.meaning == meansNothing || len(value) == 0 {
-			continue
+		if b.meaning != meansNothing && len(value) > 0 {
+			if b.meaning == meaning(Width) || b.meaning == meaning(Height) {
+				noSize = true
+			}
+			bit := uint64(1) << b.meaning
+			if !macro && (p.won&bit == 0 || b.canonical && p.canonical&bit == 0) {
+				if p.won&bit != 0 && b.meaning < firstSignal {
+					p.keep(query, separator, b.meaning, r)
+				}
+				p.won |= bit
+				if b.canonical {
+					p.canonical |= bit
+				}
+				p.at[b.meaning] = int32(at)
+				switch m := b.meaning; {
+				case m < meaning(size):
+					r.Values[m] = value
+					continue
+				case m == meaning(size):
+					p.size = value
+					continue
+				default: // a signal stays in params
+					r.Signals[m-firstSignal] = value
+				}
+			}
 		}
-		if b.meaning == meaning(Width) || b.meaning == meaning(Height) {
-			noSize = true
+		if len(r.params) == cap(r.params) {
+			r.params = slices.Grow(r.params, 1)
 		}
-		bit := uint64(1) << b.meaning
-		if c := &p.chosen[b.meaning]; !macro && (p.won&bit == 0 || b.canonical && !c.canonical) {
-			*c = choice{int32(len(params) - 1), b.canonical}
-			p.won |= bit
-		}
+		r.params = r.params[:len(r.params)+1]
+		pair := &r.params[len(r.params)-1]
+		pair.name, pair.value = name, value
+		pair.at, pair.next, pair.last, pair.repeat = int32(at), 0, 0, false
 	}
-	if noSize {
+	if noSize && p.won>>size&1 != 0 {
 		p.won &^= 1 << size
+		p.keep(query, separator, meaning(size), r)
 	}
-	r.params = params
-	p.settle(r)
-	p.group(r)
-}
-
-// settle gives the columns and signals the values of the chosen pairs.
-func (p *Parser) settle(r *Result) {
-	for won := p.won; won != 0; won &= won - 1 {
-		m := meaning(bits.TrailingZeros64(won))
-		pair := &r.params[p.chosen[m].pair]
-		if m >= firstSignal {
-			r.Signals[m-firstSignal] = pair.value
-			continue
-		}
-		pair.typed = p.setColumn(r, Column(m), pair.value)
-		if !pair.typed {
+	// What is more than text.
+	for special := p.won & (1<<firstSignal - 1) &^ plainColumns; special != 0; special &= special - 1 {
+		m := meaning(bits.TrailingZeros64(special))
+		if !p.setColumn(r, Column(m)) {
 			r.Lint |= BadNumber
+			p.keep(query, separator, m, r)
 		}
 	}
 	if r.Values[CacheBuster] == nil {
 		r.Lint |= NoCacheBuster
 	}
+	p.group(r.params)
 }
 
-// setColumn sets a column, or reports false if it needs a number that the value
-// is not.
-func (p *Parser) setColumn(r *Result, column Column, value []byte) (ok bool) {
+// pair reads the pair that begins at i, where no separator is. end is where the
+// next separator or the end of the query is.
+func (p *Parser) pair(query []byte, i int, separator byte, r *Result) (name, value []byte, macro bool, end int) {
+	start, coded := i, false
+	for i = p.index.Next(i); i < len(query) && query[i] != '=' && query[i] != separator; i = p.index.Next(i + 1) {
+		coded = true
+	}
+	name = query[start:i:i]
+	if coded {
+		name = p.decode(query, start, i, r)
+	}
+	if i == len(query) || query[i] != '=' {
+		return name, nil, false, i
+	}
+	start, coded = i+1, false
+	for i = p.index.Next(start); i < len(query) && query[i] != separator; i = p.index.Next(i + 1) {
+		coded = coded || query[i] != '='
+	}
+	value = query[start:i:i]
+	if macro = isMacro(value); !macro && coded {
+		value = p.decode(query, start, i, r)
+		macro = isMacro(value)
+	}
+	return name, value, macro, i
+}
+
+// keep puts the pair that had won a column into params after all, in its place.
+func (p *Parser) keep(query []byte, separator byte, m meaning, r *Result) {
+	at := p.at[m]
+	name, value, _, _ := p.pair(query, int(at), separator, r)
+	i := len(r.params)
+	for i > 0 && r.params[i-1].at > at {
+		i--
+	}
+	r.params = slices.Insert(r.params, i, param{name: name, value: value, at: at})
+}
+
+// setColumn reads a column that is more than text from the value that it has so
+// far, or reports false if it needs a number that the value is not.
+func (p *Parser) setColumn(r *Result, column Column) (ok bool) {
 	from := len(p.scratch)
+	if column == size {
+		r.Width, r.Height = parseSize(p.size)
+		return r.Width.Set
+	}
+	value := r.Values[column]
+	r.Values[column] = nil
 	switch column {
 	case Price:
 		if isNumeric(value) {
@@ -194,13 +224,8 @@ func (p *Parser) setColumn(r *Result, column Column, value []byte) (ok bool) {
 	case Height:
 		r.Height = parsePixels(value)
 		return r.Height.Set
-	case size:
-		r.Width, r.Height = parseSize(value)
-		return r.Width.Set
-	case EventType:
-		p.scratch = AppendLower(p.scratch, value)
-		value = p.scratch[from:len(p.scratch):len(p.scratch)]
 	}
-	r.Values[column] = value
+	p.scratch = AppendLower(p.scratch, value)
+	r.Values[column] = p.scratch[from:len(p.scratch):len(p.scratch)]
 	return true
 }
