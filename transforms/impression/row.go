@@ -213,11 +213,28 @@ func appendLetters(dst, s []byte) []byte {
 // appendBytes appends a string, bytes or message field, unless it is empty:
 // absent is NULL and never "". It also returns where the value stands.
 func appendBytes(dst []byte, field protowire.Number, v []byte) ([]byte, span) {
-	if len(v) == 0 {
+	n, i := len(v), len(dst)
+	if n == 0 {
 		return dst, span{}
 	}
-	dst = append(appendLength(dst, field, len(v)), v...)
-	return dst, span{len(dst) - len(v), len(dst)}
+	if n >= 1<<7 || cap(dst)-i < n+3 {
+		dst = append(appendLength(dst, field, n), v...)
+		return dst, span{len(dst) - n, len(dst)}
+	}
+	// Fast path: a short value, and there is room.
+	dst = dst[:i+n+3]
+	if field < 16 {
+		dst[i] = byte(field<<3 | protowire.Number(protowire.BytesType))
+		dst[i+1] = byte(n)
+		i += 2
+	} else {
+		dst[i] = byte(field<<3|protowire.Number(protowire.BytesType)) | 0x80
+		dst[i+1] = byte(field >> 4)
+		dst[i+2] = byte(n)
+		i += 3
+	}
+	copy(dst[i:i+n], v)
+	return dst[:i+n], span{i, i + n}
 }
 
 func appendString(dst []byte, field protowire.Number, v string) ([]byte, span) {

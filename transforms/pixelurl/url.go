@@ -37,17 +37,17 @@ func Split(raw []byte) (u URL, ok bool) {
 		return URL{}, false
 	}
 	u.Path = rest
-	if i := bytes.IndexAny(rest, "?#"); i >= 0 {
-		u.Path = rest[:i:i]
-	}
-	if len(u.Path) == 0 {
-		u.Path = rootPath
-	}
 	if i := bytes.IndexByte(rest, '?'); i >= 0 {
-		u.Query = rest[i+1:]
+		u.Path, u.Query = rest[:i:i], rest[i+1:]
 		if j := bytes.IndexByte(u.Query, '#'); j >= 0 {
 			u.Query = u.Query[:j:j]
 		}
+	}
+	if i := bytes.IndexByte(u.Path, '#'); i >= 0 {
+		u.Path = u.Path[:i:i]
+	}
+	if len(u.Path) == 0 {
+		u.Path = rootPath
 	}
 	return u, true
 }
@@ -57,6 +57,23 @@ func Split(raw []byte) (u URL, ok bool) {
 // returns nil if the URL has no host, or one that the WHATWG URL Standard
 // forbids (with a space in it, say).
 func HostOf(raw, dst []byte) []byte {
+	// Fast path: http or https, and a host of the plainest letters.
+	from := 0
+	switch {
+	case len(raw) > 8 && string(raw[:8]) == "https://":
+		from = 8
+	case len(raw) > 7 && string(raw[:7]) == "http://":
+		from = 7
+	}
+	if from > 0 {
+		end := from
+		for end < len(raw) && plainInHost[raw[end]] {
+			end++
+		}
+		if end > from && (end == len(raw) || raw[end] == '/') {
+			return AppendLower(dst, raw[from:end])
+		}
+	}
 	_, authority, _, ok := splitAuthority(raw)
 	if !ok {
 		return nil
@@ -111,6 +128,9 @@ func splitAuthority(raw []byte) (scheme, authority, rest []byte, ok bool) {
 		backslash = isHTTP(scheme)
 	}
 	end := 0
+	for end < len(rest) && plainInHost[rest[end]] {
+		end++
+	}
 	for end < len(rest) {
 		if c := rest[end]; c == '/' || c == '?' || c == '#' || c == '\\' && backslash {
 			break
@@ -155,6 +175,14 @@ var forbiddenInHost = func() (t [256]bool) {
 	}
 	for _, c := range []byte("#/:<>?@[\\]^|\x7f") {
 		t[c] = true
+	}
+	return t
+}()
+
+// plainInHost are letters, digits, and what stands between them in most hosts.
+var plainInHost = func() (t [256]bool) {
+	for c := range t {
+		t[c] = isDigit(byte(c)) || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '.' || c == '-' || c == '_'
 	}
 	return t
 }()
