@@ -13,6 +13,7 @@ import (
 	"pixelbeam/pipeline/sink"
 	"pixelbeam/pipeline/source"
 	"pixelbeam/transforms/impression"
+	"pixelbeam/transforms/ledger"
 	"pixelbeam/transforms/privacy"
 	"pixelbeam/transforms/useragent"
 )
@@ -97,6 +98,10 @@ type Options struct {
 
 	// Counts says whether to write impression_counts; default true.
 	Counts bool
+	// Ledger says whether to keep the books in the table ledger; default true.
+	Ledger bool
+	// Version is the program's, for the books.
+	Version string
 	// AllowedLateness is how long after its end a window takes entries; default
 	// 10 minutes.
 	AllowedLateness time.Duration
@@ -119,6 +124,7 @@ func DefaultOptions() Options {
 		BigQueryDelivery: DeliveryAtLeastOnce,
 		BigtableTable:    "profiles",
 		Counts:           true,
+		Ledger:           true,
 		AllowedLateness:  10 * time.Minute,
 		EarlyFirings:     10 * time.Second,
 		Shards:           16,
@@ -154,6 +160,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.BigtableEndpoint, "bigtable_endpoint", o.BigtableEndpoint, "`host:port` of a Bigtable service other than Google's, without TLS (else BIGTABLE_EMULATOR_HOST)")
 	fs.StringVar(&o.OutputJSON, "output_json", o.OutputJSON, "`folder` for the same rows as JSON lines, beside or instead of the tables")
 	fs.BoolVar(&o.Counts, "counts", o.Counts, "count impressions per minute into impression_counts")
+	fs.BoolVar(&o.Ledger, "ledger", o.Ledger, "keep the books of what was read, per minute, in the table ledger")
 	fs.DurationVar(&o.AllowedLateness, "allowed_lateness", o.AllowedLateness, "how long after its end a one-minute window takes late entries")
 	fs.DurationVar(&o.EarlyFirings, "early_firings", o.EarlyFirings, "how often a window that has not ended is written; 0: at its end only")
 	fs.IntVar(&o.Shards, "shards", o.Shards, "parts that a window is aggregated in")
@@ -263,8 +270,17 @@ func (o *Options) dataset() (project, dataset string) {
 }
 
 func (o *Options) parse() impression.Options {
-	return impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters, UserAgentRules: o.UserAgentRules,
+	opts := impression.Options{PixelPaths: o.PixelPaths, IP: o.IP, Dictionary: o.Parameters, UserAgentRules: o.UserAgentRules,
 		OmitRecords: !o.Counts && o.BigtableInstance == ""}
+	if o.Ledger {
+		opts.LedgerShards = o.Shards
+	}
+	return opts
+}
+
+// build says in the books what made them.
+func (o *Options) build() ledger.Build {
+	return ledger.Build{Version: o.Version, Rules: o.UserAgentRules.Version()}
 }
 
 func (o *Options) pubsub() source.PubSubConfig {

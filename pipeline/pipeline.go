@@ -1,12 +1,15 @@
 package pipeline
 
 import (
+	"crypto/rand"
+
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"pixelbeam/pipeline/sink"
 	"pixelbeam/pipeline/source"
 	"pixelbeam/transforms/distinct"
 	"pixelbeam/transforms/impression"
+	"pixelbeam/transforms/ledger"
 	"pixelbeam/transforms/profile"
 	"pixelbeam/transforms/rollup"
 )
@@ -17,26 +20,41 @@ import (
 //	                  +-> records -> Counts  (per minute) ---> impression_counts
 //	                  |           -> Updates (per minute) ---> profiles (Bigtable)
 //	                  +-> rejected --------------------------> rejected_entries
+//	                  +-> deliveries -> Books (per minute) --> ledger
 //
 // Raw rows are written in the stage that reads and parses: nothing is shuffled
 // but packed sets of small records. What a sink's service refuses for good is
 // written to rejected_entries as well.
 func Build(s beam.Scope, o Options) {
-	rows, records, rejected := impression.Parse(s, read(s.Scope("read"), o), o.parse())
+	rows, records, rejected, deliveries := impression.Parse(s, read(s.Scope("read"), o), o.parse())
 
 	out := outputs{o}
 	out.impressions(s.Scope("impressions"), rows)
 	out.rejected(s.Scope("rejected"), rejected)
 
 	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness, EarlyFirings: o.EarlyFirings}
+	var uncounted beam.PCollection
 	if o.Counts {
-		counts := rollup.Counts(s, records, rollup.Options{Shards: o.Shards, Options: windows})
+		var counts beam.PCollection
+		counts, uncounted = rollup.Counts(s, records, rollup.Options{Shards: o.Shards, Options: windows})
 		out.table(s.Scope("counts"), "impression_counts", counts)
 	}
 	if o.BigtableInstance != "" {
 		updates := profile.Updates(s, records, profile.Options{Shards: o.Shards, Options: windows})
 		out.profiles(s.Scope("profiles"), updates)
 	}
+	if o.Ledger {
+		books := ledger.Books(s, deliveries, uncounted, ledger.Options{Options: windows, Build: o.build(), Run: o.run()})
+		out.table(s.Scope("ledger"), "ledger", beam.Flatten(s, books...))
+	}
+}
+
+// run names the run where its windows end with the process.
+func (o *Options) run() string {
+	if o.Streaming() && o.Runner == RunnerPrism {
+		return rand.Text()[:8] + "-"
+	}
+	return ""
 }
 
 // read is the source of entries: files, or Pub/Sub in the way of the runner.

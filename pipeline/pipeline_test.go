@@ -104,7 +104,7 @@ func TestBatchOnBothRunners(t *testing.T) {
 			}
 		}
 		rows[runner] = map[string][]string{}
-		for _, prefix := range []string{"impressions", "rejected", "counts"} {
+		for _, prefix := range []string{"impressions", "rejected", "counts", "ledger"} {
 			rows[runner][prefix] = lines(t, o.OutputJSON, prefix)
 		}
 	}
@@ -118,6 +118,20 @@ func TestBatchOnBothRunners(t *testing.T) {
 			t.Fatal(err)
 		}
 		gross += row.Gross
+	}
+	var read, impressions, duplicates int64
+	for _, line := range rows[RunnerPrism]["ledger"] {
+		var row struct{ Read, Impressions, Rejected, Ignored, Duplicates int64 }
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		if row.Read != row.Impressions+row.Rejected+row.Ignored {
+			t.Errorf("an entry of the ledger does not add up: %s", line)
+		}
+		read, impressions, duplicates = read+row.Read, impressions+row.Impressions, duplicates+row.Duplicates
+	}
+	if got, w := [3]int64{read, impressions, duplicates}, [3]int64{want.Entries, want.Impressions + want.DuplicateImpressions, want.DuplicateImpressions}; got != w {
+		t.Errorf("ledger: read, impressions, duplicates = %v, want %v", got, w)
 	}
 	distinct = int64(len(slices.Compact(rows[RunnerPrism]["impressions"])))
 	if gross != want.Impressions || distinct != want.Impressions {

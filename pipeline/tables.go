@@ -57,6 +57,9 @@ func (o *Options) tables() []string {
 	if o.Counts {
 		names = append(names, "impression_counts")
 	}
+	if o.Ledger {
+		names = append(names, "ledger")
+	}
 	return names
 }
 

@@ -52,6 +52,7 @@ const examples = `  # A first look, without any service:
 
 func command() *cobra.Command {
 	opts := pipeline.DefaultOptions()
+	opts.Version = cli.Build().String()
 	own := flag.NewFlagSet("pixelbeam", flag.ContinueOnError)
 	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink")
 	opts.RegisterFlags(own)

@@ -65,6 +65,7 @@ func command() *cobra.Command {
 	var c config
 	c.job = pipeline.DefaultOptions()
 	c.job.Shards = 2
+	c.job.Version = cli.Build().String()
 	cmd := &cobra.Command{
 		Use:     "pixellocal",
 		Short:   "All of Pixelbeam on this machine",
@@ -87,6 +88,7 @@ func command() *cobra.Command {
 		fs.Var(ipValue{&c.job.IP}, "ip", "what becomes of client addresses: truncate, keep or drop")
 		fs.Var(pipeline.UserAgentRulesFlag{Rules: &c.job.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
 		fs.BoolVar(&c.job.Counts, "counts", c.job.Counts, "count impressions per minute into impression_counts")
+		fs.BoolVar(&c.job.Ledger, "ledger", c.job.Ledger, "keep the books of what was read, per minute, in the table ledger")
 		fs.DurationVar(&c.job.AllowedLateness, "allowed_lateness", c.job.AllowedLateness, "how long after its end a window takes late entries")
 		fs.DurationVar(&c.job.EarlyFirings, "early_firings", c.job.EarlyFirings, "how often a window that has not ended is written; 0: at its end only")
 		fs.IntVar(&c.job.Shards, "shards", c.job.Shards, "parts that a window is aggregated in")

@@ -13,7 +13,8 @@ SELECT
   event_type,
   SUM(gross) AS gross,
   SUM(invalid) AS invalid,
-  SUM(net) AS net
+  SUM(net) AS net,
+  SUM(clicks) AS clicks
 FROM (
   SELECT *
   FROM `${dataset}.impression_counts`

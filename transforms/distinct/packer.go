@@ -32,22 +32,29 @@ func WindowStart(micros int64) int64 {
 // Packer collects the entries of a bundle by shard, so that what is shuffled is
 // one element of each shard and not every entry. The zero value is empty.
 type Packer struct {
-	shards  map[int64]*packed
+	shards  map[int64]packed
 	entries int
 }
 
 // packed are the sets of a shard, by the start of their window.
-type packed struct {
-	sets map[int64]*Builder
-	// earliest is the first event time of each window.
-	earliest map[int64]int64
+type packed map[int64]*packedWindow
+
+type packedWindow struct {
+	Builder
+	entries  int
+	earliest int64 // event time
 }
 
+// onTimeShare is the share of a pack that may be older than its timestamp, one in
+// ten: the sources hold the watermark for nine tenths of what they read.
+const onTimeShare = 10
+
 // Emit is how a Packer hands out what it packed: timestamp, shard, sets by
-// window. The timestamp is the earliest event time that is not late for the rest
-// of the bundle: of the last window and the one before it. So the watermark, which
-// waits for what is under way, does not pass an entry because it was packed with
-// later ones.
+// window. The timestamp is the earliest event time of the windows that hold nine
+// tenths of the entries. The watermark waits for what is under way, so it does not
+// pass an entry because it was packed with later ones; and neither does what is
+// far in the future hold back the rest, which Prism keeps behind timers that are
+// earlier.
 type Emit = func(beam.EventTime, int64, []byte)
 
 // Add puts an entry into the set of its shard and window; see Builder.Add. It
@@ -59,21 +66,22 @@ func (p *Packer) Add(shard int64, key []byte, id ID, at int64, value []byte, emi
 // AddMember is Add with a member; see Builder.AddMember.
 func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int64, value []byte, emit Emit) {
 	if p.shards == nil {
-		p.shards = make(map[int64]*packed)
+		p.shards = make(map[int64]packed)
 	}
 	s := p.shards[shard]
 	if s == nil {
-		s = &packed{make(map[int64]*Builder), make(map[int64]int64)}
+		s = make(packed)
 		p.shards[shard] = s
 	}
 	start := WindowStart(at)
-	b := s.sets[start]
-	if b == nil {
-		b = new(Builder)
-		s.sets[start], s.earliest[start] = b, at
+	w := s[start]
+	if w == nil {
+		w = &packedWindow{earliest: at}
+		s[start] = w
 	}
-	s.earliest[start] = min(s.earliest[start], at)
-	b.AddMember(key, id, member, at, value)
+	w.earliest = min(w.earliest, at)
+	w.entries++
+	w.AddMember(key, id, member, at, value)
 	if p.entries++; p.entries >= maxPacked {
 		p.Flush(emit)
 	}
@@ -83,26 +91,56 @@ func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int
 func (p *Packer) Flush(emit Emit) {
 	for _, shard := range slices.Sorted(maps.Keys(p.shards)) {
 		s := p.shards[shard]
-		starts := slices.Sorted(maps.Keys(s.sets))
-		last := starts[len(starts)-1]
-		at := s.earliest[last]
-		if before, ok := s.earliest[last-windowMicros]; ok {
-			at = before
-		}
+		starts := slices.Sorted(maps.Keys(s))
 		var data []byte
 		for _, start := range starts {
-			data = appendWindow(data, start, s.sets[start].Append(nil))
+			data = appendWindow(data, start, s[start].Append(nil))
 		}
-		emit(mtime.FromTime(time.UnixMicro(at)), shard, data)
+		emit(mtime.FromTime(time.UnixMicro(s.timestamp(starts))), shard, data)
 	}
 	clear(p.shards)
 	p.entries = 0
+}
+
+// timestamp is the event time of a pack; see Emit.
+func (s packed) timestamp(starts []int64) int64 {
+	all, before := 0, 0
+	for _, w := range s {
+		all += w.entries
+	}
+	for _, start := range starts {
+		if before += s[start].entries; before > all/onTimeShare {
+			return s[start].earliest
+		}
+	}
+	return s[starts[len(starts)-1]].earliest
 }
 
 // appendWindow appends a set with the start of its window, as a varint, before
 // it.
 func appendWindow(dst []byte, start int64, set []byte) []byte {
 	return appendString(binary.AppendVarint(dst, start), set)
+}
+
+// WindowSet is the set of one window of a pack.
+type WindowSet struct {
+	Start int64 // microseconds since the Unix epoch
+	Set   []byte
+}
+
+// Windows returns the sets of a pack, in ascending order of window. They borrow
+// from it.
+func Windows(pack []byte) ([]WindowSet, error) {
+	var out []WindowSet
+	for len(pack) > 0 {
+		start, set, rest, err := cutWindow(pack)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, WindowSet{start, set})
+		pack = rest
+	}
+	return out, nil
 }
 
 // cutWindow reads what appendWindow wrote, and returns what follows it.

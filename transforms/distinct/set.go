@@ -25,6 +25,9 @@ func NewID(high, low uint64, flagged bool) ID {
 	return id
 }
 
+// Hash returns 64 bits of the id.
+func (id ID) Hash() uint64 { return binary.BigEndian.Uint64(id[:8]) }
+
 // Flagged tells whether the entry's flag is set.
 func (id ID) Flagged() bool { return id[15]&1 == 1 }
 

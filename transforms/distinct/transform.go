@@ -143,13 +143,12 @@ const forgetAfter = 2 * time.Minute
 type splitFn struct{}
 
 func (fn *splitFn) ProcessElement(shard int64, packed []byte, emit func(string, []byte)) error {
-	for len(packed) > 0 {
-		start, set, rest, err := cutWindow(packed)
-		if err != nil {
-			return err
-		}
-		emit(windowKey(shard, start), set)
-		packed = rest
+	windows, err := Windows(packed)
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		emit(windowKey(shard, w.Start), w.Set)
 	}
 	return nil
 }
@@ -223,27 +222,26 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 	sched := fn.schedule()
 	var sets, lateSets []byte
 	first := int64(0) // start of the first window that has not ended
-	for len(packed) > 0 {
-		start, set, rest, err := cutWindow(packed)
-		if err != nil {
-			return err
-		}
-		packed = rest
-		switch sched.judge(&c, start) {
+	windows, err := Windows(packed)
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		switch sched.judge(&c, w.Start) {
 		case onTime:
 			if len(sets) == 0 {
-				first = start
+				first = w.Start
 			}
-			sets = appendWindow(sets, start, set)
+			sets = appendWindow(sets, w.Start, w.Set)
 		case late:
-			lateSets = appendWindow(lateSets, start, set)
+			lateSets = appendWindow(lateSets, w.Start, w.Set)
 		case tooLate:
-			if err := fn.count(ctx, shard, start, set, emitLate); err != nil {
+			if err := fn.count(ctx, shard, w.Start, w.Set, emitLate); err != nil {
 				return err
 			}
 			continue
 		}
-		c.lastEnd = max(c.lastEnd, start+windowMicros)
+		c.lastEnd = max(c.lastEnd, w.Start+windowMicros)
 	}
 	arm := false
 	if len(sets) > 0 {
@@ -306,13 +304,12 @@ func (fn *gatherFn) write(sp state.Provider, shard int64, c *clock, withLate boo
 			return err
 		}
 		for _, pack := range packs {
-			for len(pack) > 0 {
-				start, set, rest, err := cutWindow(pack)
-				if err != nil {
-					return err
-				}
-				windows[start] = append(windows[start], set)
-				pack = rest
+			sets, err := Windows(pack)
+			if err != nil {
+				return err
+			}
+			for _, w := range sets {
+				windows[w.Start] = append(windows[w.Start], w.Set)
 			}
 		}
 		if len(packs) == 0 {

@@ -33,6 +33,8 @@ type Options struct {
 	// OmitRecords makes Parse emit no records, which cost more than they seem
 	// where nothing consumes them.
 	OmitRecords bool
+	// LedgerShards is how many shards the books are kept in; 0 keeps none.
+	LedgerShards int
 }
 
 // DefaultPixelPaths returns the paths that a pixel has unless told otherwise.

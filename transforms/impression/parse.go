@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pixelbeam/schemas"
+	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/ledger"
 	"pixelbeam/transforms/logentry"
 	"pixelbeam/transforms/useragent"
 )
@@ -20,25 +22,27 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[schemas.Rows]())
 	beam.RegisterType(reflect.TypeFor[logentry.Message]())
 	beam.RegisterType(reflect.TypeFor[logentry.Batch]())
-	register.DoFn4x0[logentry.Batch, func(schemas.Rows), func(Record), func(schemas.Row)](&parseFn{})
+	register.DoFn5x0[logentry.Batch, func(schemas.Rows), func(Record), func(schemas.Row), distinct.Emit](&parseFn{})
 	register.Emitter1[schemas.Row]()
 	register.Emitter1[schemas.Rows]()
 	register.Emitter1[Record]()
 }
 
-// Parse turns a PCollection<logentry.Batch> into three collections:
+// Parse turns a PCollection<logentry.Batch> into four collections:
 //
 //   - rows, PCollection<schemas.Rows> of pixelbeam.v1.Impression;
 //   - records, PCollection<Record>, what windows need of the same impressions, or
 //     nothing if the options say so;
-//   - rejected, PCollection<schemas.Row> of pixelbeam.v1.RejectedEntry.
+//   - rejected, PCollection<schemas.Row> of pixelbeam.v1.RejectedEntry;
+//   - deliveries, PCollection<KV<int64, []byte>>, what became of every entry, packed
+//     for ledger.Books; empty unless Options.LedgerShards is set.
 //
 // It counts every entry once, in the Beam counters entries_read, impressions,
 // rejected_REASON or ignored_REASON of the namespace pixelbeam. Rows and records
 // may borrow from buffers that are never written again. The options must have
 // been checked by NewConverter.
-func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records, rejected beam.PCollection) {
-	return beam.ParDo3(s.Scope("impression.Parse"), &parseFn{Options: opts}, entries)
+func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records, rejected, deliveries beam.PCollection) {
+	return beam.ParDo4(s.Scope("impression.Parse"), &parseFn{Options: opts}, entries)
 }
 
 // RegisterPacker registers a DoFn that packs records for a shuffle. It is called
@@ -57,11 +61,13 @@ type parseFn struct {
 	converter *Converter
 	buffer    []byte
 	totals    Totals
+	books     ledger.Packer
 }
 
 // Setup makes what cannot travel. All instances in a process share one cache of
 // user agents.
 func (fn *parseFn) Setup() error {
+	fn.books.Shards = fn.Options.LedgerShards
 	agents, err := useragent.SharedCacheFor(fn.Options.UserAgentRules)
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ const (
 )
 
 // ProcessElement emits what becomes of a batch of entries.
-func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), record func(Record), rejected func(schemas.Row)) {
+func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), record func(Record), rejected func(schemas.Row), delivery distinct.Emit) {
 	out := schemas.Rows{Rows: make([]schemas.Row, 0, len(b.Messages))}
 	start := len(fn.buffer) // of the rows that are not yet emitted
 	flush := func() {
@@ -130,15 +136,20 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 			if !fn.Options.OmitRecords {
 				record(rec)
 			}
+			fn.books.Impression(m, rec.ID(), rec.EventTime, delivery)
 		case Rejected:
 			rejected(RejectedRow(m, "parse", string(verdict.Reason), verdict.Detail))
+			fn.books.Rejected(m, verdict.Reason, delivery)
+		case Ignored:
+			fn.books.Ignored(m, verdict.Reason, delivery)
 		}
 	}
 	flush()
 }
 
 // FinishBundle adds the bundle's counts to the Beam counters.
-func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Rows), _ func(Record), _ func(schemas.Row)) {
+func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Rows), _ func(Record), _ func(schemas.Row), delivery distinct.Emit) {
+	fn.books.Flush(delivery)
 	fn.totals.report(ctx)
 	fn.totals.reset()
 }

@@ -1,8 +1,12 @@
 package rollup
 
 import (
+	"encoding/binary"
+	"fmt"
+
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"pixelbeam/schemas/zetasketch"
 	"pixelbeam/transforms/distinct"
 	"pixelbeam/transforms/impression"
 )
@@ -20,9 +24,34 @@ const (
 	fieldGross          = 11
 	fieldInvalid        = 12
 	fieldNet            = 13
+	fieldSketch         = 14
 	fieldPart           = 15
 	fieldPane           = 16
+	fieldClicks         = 17
 )
+
+// eventTypeDimension is the place of event_type in a key, and click its value for
+// clicks.
+const (
+	eventTypeDimension = 7
+	click              = "click"
+)
+
+// sketchPrecision is that of HLL_COUNT.INIT.
+const sketchPrecision = 15
+
+// Add adds an impression to the set of its window and part.
+func Add(set *distinct.Builder, r *impression.Record) {
+	set.AddMember(appendKey(nil, r), r.ID(), member(r), r.EventTime, nil)
+}
+
+// member is what sketches count of an impression: its user. 0 is none.
+func member(r *impression.Record) uint64 {
+	if len(r.UserID) == 0 {
+		return 0
+	}
+	return zetasketch.Fingerprint(r.UserID)
+}
 
 // appendKey appends the dimensions of an impression.
 func appendKey(dst []byte, r *impression.Record) []byte {
@@ -35,17 +64,31 @@ func appendKey(dst []byte, r *impression.Record) []byte {
 	return dst
 }
 
-// shard returns the shard of an entry, in [0, shards). The id is a hash.
-func shard(r *impression.Record, shards int) int64 {
-	return int64(uint64(r.IDHigh) % uint64(shards))
+// Part returns the part that counts an entry, in [0, parts). The id is a hash.
+func Part(r *impression.Record, parts int) int64 {
+	return int64(uint64(r.IDHigh) % uint64(parts))
 }
 
-// appendRow appends the pixelbeam.v1.ImpressionCount of one group of a
+// An Encoder makes rows of restatements. It is not safe for concurrent use.
+type Encoder struct {
+	sketch *zetasketch.Sketch
+}
+
+// NewEncoder returns an encoder.
+func NewEncoder() (*Encoder, error) {
+	sketch, err := zetasketch.New(zetasketch.String, sketchPrecision)
+	if err != nil {
+		return nil, fmt.Errorf("sketch: %w", err)
+	}
+	return &Encoder{sketch}, nil
+}
+
+// AppendRow appends the pixelbeam.v1.ImpressionCount of one group of a
 // restatement, in wire format.
-func appendRow(dst []byte, r *distinct.Restatement, g *distinct.Group) ([]byte, error) {
+func (e *Encoder) AppendRow(dst []byte, r *distinct.Restatement, g *distinct.Group) ([]byte, error) {
 	dst = appendInt(dst, fieldWindowStart, r.WindowStart)
 	dst = appendInt(dst, fieldWindowEnd, r.WindowEnd)
-	key := g.Key
+	key, clicks := g.Key, int64(0)
 	for i := range dimensions {
 		field, rest, ok := distinct.CutField(key)
 		if !ok {
@@ -55,12 +98,28 @@ func appendRow(dst []byte, r *distinct.Restatement, g *distinct.Group) ([]byte, 
 			dst = protowire.AppendTag(dst, protowire.Number(fieldFirstDimension+i), protowire.BytesType)
 			dst = protowire.AppendBytes(dst, field)
 		}
+		if i == eventTypeDimension && string(field) == click {
+			clicks = g.Count
+		}
 	}
 	dst = appendInt(dst, fieldGross, g.Count)
 	dst = appendInt(dst, fieldInvalid, g.Flagged)
 	dst = appendInt(dst, fieldNet, g.Count-g.Flagged)
+	if len(g.Members) > 0 {
+		e.sketch.Reset()
+		for m := g.Members; len(m) > 0; m = m[8:] {
+			e.sketch.AddHash(binary.BigEndian.Uint64(m))
+		}
+		sketch, err := e.sketch.MarshalBinary()
+		if err != nil {
+			return nil, fmt.Errorf("sketch: %w", err)
+		}
+		dst = protowire.AppendTag(dst, fieldSketch, protowire.BytesType)
+		dst = protowire.AppendBytes(dst, sketch)
+	}
 	dst = appendInt(dst, fieldPart, r.Shard)
-	return appendInt(dst, fieldPane, r.Pane), nil
+	dst = appendInt(dst, fieldPane, r.Pane)
+	return appendInt(dst, fieldClicks, clicks), nil
 }
 
 func appendInt(dst []byte, field protowire.Number, v int64) []byte {

@@ -8,9 +8,19 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	pb "pixelbeam/schemas/pixelbeam/v1"
+	"pixelbeam/schemas/zetasketch"
 	"pixelbeam/transforms/distinct"
 	"pixelbeam/transforms/impression"
 )
+
+func encode(t *testing.T, r *distinct.Restatement, g *distinct.Group) ([]byte, error) {
+	t.Helper()
+	e, err := NewEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.AppendRow(nil, r, g)
+}
 
 func TestRowOfGroup(t *testing.T) {
 	rec := impression.Record{
@@ -19,7 +29,7 @@ func TestRowOfGroup(t *testing.T) {
 		DeviceType: []byte("mobile"), EventType: []byte("impression"),
 	}
 	r := &distinct.Restatement{Shard: 3, WindowStart: 60e6, WindowEnd: 120e6, Pane: 2}
-	row, err := appendRow(nil, r, &distinct.Group{Key: appendKey(nil, &rec), Count: 7, Flagged: 2})
+	row, err := encode(t, r, &distinct.Group{Key: appendKey(nil, &rec), Count: 7, Flagged: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +43,7 @@ func TestRowOfGroup(t *testing.T) {
 		PlacementId: proto.String("pl"), SiteId: proto.String("site"), Country: proto.String("SG"),
 		DeviceType: proto.String("mobile"), EventType: proto.String("impression"),
 		Gross: proto.Int64(7), Invalid: proto.Int64(2), Net: proto.Int64(5),
-		Part: proto.Int64(3), Pane: proto.Int64(2),
+		Part: proto.Int64(3), Pane: proto.Int64(2), Clicks: proto.Int64(0),
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
@@ -42,7 +52,7 @@ func TestRowOfGroup(t *testing.T) {
 
 // An absent dimension is NULL, and zero counts are zero.
 func TestAbsentDimensionsAreNull(t *testing.T) {
-	row, err := appendRow(nil, &distinct.Restatement{}, &distinct.Group{Key: appendKey(nil, new(impression.Record))})
+	row, err := encode(t, &distinct.Restatement{}, &distinct.Group{Key: appendKey(nil, new(impression.Record))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +69,7 @@ func TestAbsentDimensionsAreNull(t *testing.T) {
 }
 
 func TestRowOfBrokenKey(t *testing.T) {
-	if _, err := appendRow(nil, &distinct.Restatement{}, &distinct.Group{Key: []byte{9, 'x'}}); err == nil {
+	if _, err := encode(t, &distinct.Restatement{}, &distinct.Group{Key: []byte{9, 'x'}}); err == nil {
 		t.Error("no error")
 	}
 }
@@ -67,7 +77,7 @@ func TestRowOfBrokenKey(t *testing.T) {
 func TestShardsAreInRangeAndUsed(t *testing.T) {
 	used := map[int64]bool{}
 	for i := int64(-50); i < 50; i++ {
-		s := shard(&impression.Record{IDHigh: i * 7919}, 4)
+		s := Part(&impression.Record{IDHigh: i * 7919}, 4)
 		if s < 0 || s >= 4 {
 			t.Fatalf("shard %d", s)
 		}
@@ -75,5 +85,41 @@ func TestShardsAreInRangeAndUsed(t *testing.T) {
 	}
 	if len(used) != 4 {
 		t.Errorf("only shards %v", used)
+	}
+}
+
+// A click counts in clicks, and the sketch is that of the users: whoever has
+// none does not count, and one who comes twice counts once.
+func TestClicksAndReach(t *testing.T) {
+	var set distinct.Builder
+	want, err := zetasketch.New(zetasketch.String, 15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, user := range []string{"ann", "bob", "", "ann", "cleo"} {
+		r := impression.Record{EventType: []byte("click"), UserID: []byte(user), IDHigh: int64(i), EventTime: int64(i)}
+		Add(&set, &r)
+		Add(&set, &r)
+	}
+	for _, user := range []string{"bob", "ann", "cleo"} {
+		want.Add(user)
+	}
+	r, err := distinct.State(0, 0, set.Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := encode(t, &r, &r.Groups[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := new(pb.ImpressionCount)
+	if err := proto.Unmarshal(row, got); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Groups) != 1 || got.GetGross() != 5 || got.GetClicks() != 5 {
+		t.Errorf("gross %d, clicks %d, of %d groups", got.GetGross(), got.GetClicks(), len(r.Groups))
+	}
+	if bytes, err := want.MarshalBinary(); err != nil || string(got.Sketch) != string(bytes) {
+		t.Errorf("sketch %x, want %x (%v)", got.Sketch, bytes, err)
 	}
 }

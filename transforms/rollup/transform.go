@@ -27,12 +27,14 @@ type Options struct {
 
 // Counts turns a PCollection<impression.Record> into a PCollection<schemas.Row>
 // of pixelbeam.v1.ImpressionCount: absolute counts of each one-minute window,
-// restated when entries come late. See distinct.Restate for when.
-func Counts(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
+// restated when entries come late. See distinct.RestateAll for when, and for
+// tooLate, which is no valid collection in a batch job.
+func Counts(s beam.Scope, records beam.PCollection, opts Options) (counts, tooLate beam.PCollection) {
 	s = s.Scope("rollup.Counts")
 	opts.Name = "counts"
 	packed := beam.ParDo(s, &packCountsFn{Shards: opts.Shards}, records)
-	return beam.ParDo(s, &countRowsFn{}, distinct.Restate(s, packed, opts.Options))
+	restated, tooLate := distinct.RestateAll(s, packed, opts.Options)
+	return beam.ParDo(s, &countRowsFn{}, restated), tooLate
 }
 
 // packCountsFn packs the records of a bundle by shard and window.
@@ -45,7 +47,7 @@ type packCountsFn struct {
 
 func (fn *packCountsFn) ProcessElement(r impression.Record, emit func(beam.EventTime, int64, []byte)) {
 	fn.key = appendKey(fn.key[:0], &r)
-	fn.packer.Add(shard(&r, fn.Shards), fn.key, r.ID(), r.EventTime, nil, emit)
+	fn.packer.AddMember(Part(&r, fn.Shards), fn.key, r.ID(), member(&r), r.EventTime, nil, emit)
 }
 
 func (fn *packCountsFn) FinishBundle(emit func(beam.EventTime, int64, []byte)) {
@@ -53,11 +55,18 @@ func (fn *packCountsFn) FinishBundle(emit func(beam.EventTime, int64, []byte)) {
 }
 
 // countRowsFn makes one row of every group that was restated.
-type countRowsFn struct{}
+type countRowsFn struct {
+	encoder *Encoder
+}
+
+func (fn *countRowsFn) Setup() (err error) {
+	fn.encoder, err = NewEncoder()
+	return err
+}
 
 func (fn *countRowsFn) ProcessElement(r distinct.Restatement, emit func(schemas.Row)) error {
 	for i := range r.Groups {
-		row, err := appendRow(nil, &r, &r.Groups[i])
+		row, err := fn.encoder.AppendRow(nil, &r, &r.Groups[i])
 		if err != nil {
 			return err
 		}

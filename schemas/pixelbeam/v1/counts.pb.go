@@ -44,12 +44,15 @@ type ImpressionCount struct {
 	Invalid *int64 `protobuf:"varint,12,opt,name=invalid" json:"invalid,omitempty"`
 	// gross - invalid.
 	Net *int64 `protobuf:"varint,13,opt,name=net" json:"net,omitempty"`
-	// HLL++ sketch of users.
+	// HLL++ sketch of the user_ids of the entries, for HLL_COUNT.MERGE; not set
+	// where no entry has one.
 	Sketch []byte `protobuf:"bytes,14,opt,name=sketch" json:"sketch,omitempty"`
 	// The shard that counted, 0 to shards-1.
 	Part *int64 `protobuf:"varint,15,opt,name=part" json:"part,omitempty"`
 	// Restatements of this window and part so far; 0 is the first.
-	Pane          *int64 `protobuf:"varint,16,opt,name=pane" json:"pane,omitempty"`
+	Pane *int64 `protobuf:"varint,16,opt,name=pane" json:"pane,omitempty"`
+	// Those of gross that are clicks: gross where event_type is click, else 0.
+	Clicks        *int64 `protobuf:"varint,17,opt,name=clicks" json:"clicks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,11 +199,18 @@ func (x *ImpressionCount) GetPane() int64 {
 	return 0
 }
 
+func (x *ImpressionCount) GetClicks() int64 {
+	if x != nil && x.Clicks != nil {
+		return *x.Clicks
+	}
+	return 0
+}
+
 var File_pixelbeam_v1_counts_proto protoreflect.FileDescriptor
 
 const file_pixelbeam_v1_counts_proto_rawDesc = "" +
 	"\n" +
-	"\x19pixelbeam/v1/counts.proto\x12\fpixelbeam.v1\"\xd2\x03\n" +
+	"\x19pixelbeam/v1/counts.proto\x12\fpixelbeam.v1\"\xea\x03\n" +
 	"\x0fImpressionCount\x12!\n" +
 	"\fwindow_start\x18\x01 \x01(\x03R\vwindowStart\x12\x1d\n" +
 	"\n" +
@@ -223,7 +233,8 @@ const file_pixelbeam_v1_counts_proto_rawDesc = "" +
 	"\x03net\x18\r \x01(\x03R\x03net\x12\x16\n" +
 	"\x06sketch\x18\x0e \x01(\fR\x06sketch\x12\x12\n" +
 	"\x04part\x18\x0f \x01(\x03R\x04part\x12\x12\n" +
-	"\x04pane\x18\x10 \x01(\x03R\x04paneB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
+	"\x04pane\x18\x10 \x01(\x03R\x04pane\x12\x16\n" +
+	"\x06clicks\x18\x11 \x01(\x03R\x06clicksB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
 
 var (
 	file_pixelbeam_v1_counts_proto_rawDescOnce sync.Once
