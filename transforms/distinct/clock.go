@@ -3,6 +3,7 @@ package distinct
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -10,46 +11,79 @@ import (
 // more. All times are in microseconds since the Unix epoch; unset is none.
 //
 // Beam tells a DoFn of the watermark by firing timers only. A shard's timer is
-// therefore always set while one of its windows is open, and the time of the last
-// one that fired is a bound that the watermark has passed. It is durable, so
-// that what is late, and what too late, does not depend on which worker asks.
+// therefore always set while one of its windows is open, for no later than the
+// first of them closes, and the time of the last one that fired is a bound that the
+// watermark has passed. It is durable, so that what is late, and what too late, does
+// not depend on which worker asks. The timer holds the watermark of what follows at
+// its own time: so that does not pass the lateness of a window that is open here.
 type clock struct {
 	// passed is the time of the last timer that fired.
 	passed int64
 	// armed is the time of the timer that is set.
 	armed int64
-	// lastEnd is the end of the last window seen.
-	lastEnd int64
+	// ends are the ends of the windows seen that are open, ascending.
+	ends []int64
 	// late says that late sets wait.
 	late bool
 }
 
 const unset = math.MinInt64
 
-func newClock() clock { return clock{passed: unset, armed: unset, lastEnd: unset} }
+func newClock() clock { return clock{passed: unset, armed: unset} }
 
 // append appends the encoded clock.
 func (c *clock) append(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, c.passed)
 	dst = binary.AppendVarint(dst, c.armed)
-	dst = binary.AppendVarint(dst, c.lastEnd)
 	if c.late {
-		return append(dst, 1)
+		dst = append(dst, 1)
+	} else {
+		dst = append(dst, 0)
 	}
-	return append(dst, 0)
+	before := int64(0)
+	for _, end := range c.ends {
+		dst = binary.AppendVarint(dst, (end-before)/windowMicros)
+		before = end
+	}
+	return dst
 }
 
 // decode reads an encoded clock.
 func (c *clock) decode(s []byte) error {
-	var ok [3]bool
-	c.passed, s, ok[0] = cutVarint(s)
-	c.armed, s, ok[1] = cutVarint(s)
-	c.lastEnd, s, ok[2] = cutVarint(s)
-	if ok != [3]bool{true, true, true} || len(s) != 1 {
+	var ok1, ok2 bool
+	c.passed, s, ok1 = cutVarint(s)
+	c.armed, s, ok2 = cutVarint(s)
+	if !ok1 || !ok2 || len(s) == 0 {
 		return ErrCorrupt
 	}
-	c.late = s[0] == 1
+	c.late, s = s[0] == 1, s[1:]
+	for end := int64(0); len(s) > 0; {
+		windows, rest, ok := cutVarint(s)
+		if !ok {
+			return ErrCorrupt
+		}
+		end += windows * windowMicros
+		c.ends, s = append(c.ends, end), rest
+	}
 	return nil
+}
+
+// open notes that the window that ends at end is open.
+func (c *clock) open(end int64) {
+	if i, found := slices.BinarySearch(c.ends, end); !found {
+		c.ends = slices.Insert(c.ends, i, end)
+	}
+}
+
+// pass notes that the timer that was set has fired, and forgets the windows that
+// are closed by then.
+func (c *clock) pass(lateness int64) {
+	c.passed, c.armed = max(c.passed, c.armed), unset
+	closed := 0
+	for closed < len(c.ends) && c.ends[closed]+lateness <= c.passed {
+		closed++
+	}
+	c.ends = slices.Delete(c.ends, 0, closed)
 }
 
 // schedule says when windows are written.
@@ -103,15 +137,6 @@ func (c *clock) arm(t int64) bool {
 	}
 	c.armed = t
 	return true
-}
-
-// hold is the timestamp at which a timer holds back the watermark of what
-// follows: what the shard holds belongs to windows that are open by passed.
-func (c *clock) hold() int64 {
-	if c.passed == unset {
-		return c.armed
-	}
-	return c.passed
 }
 
 func microTime(micros int64) time.Time { return time.UnixMicro(micros) }

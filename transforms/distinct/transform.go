@@ -136,7 +136,7 @@ func RestateAll(s beam.Scope, packed beam.PCollection, opts Options) (restated, 
 }
 
 // forgetAfter is how much longer than its lateness a window's set is kept: a
-// margin only, as the watermark is held.
+// margin only, as gather holds the watermark.
 const forgetAfter = 2 * time.Minute
 
 // splitFn gives each window a key of its own.
@@ -241,7 +241,7 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 			}
 			continue
 		}
-		c.lastEnd = max(c.lastEnd, w.Start+windowMicros)
+		c.open(w.Start + windowMicros)
 	}
 	arm := false
 	if len(sets) > 0 {
@@ -262,6 +262,9 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 			return err
 		}
 	}
+	if len(c.ends) > 0 {
+		arm = c.arm(c.ends[0]+sched.lateness) || arm
+	}
 	if arm {
 		fn.set(tp, &c)
 	}
@@ -277,18 +280,20 @@ func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Prov
 	if c.armed == unset {
 		return nil // a timer that was replaced
 	}
-	c.passed, c.armed = max(c.passed, c.armed), unset
+	lateness := fn.AllowedLateness.Microseconds()
+	c.pass(lateness)
 	if err := fn.write(sp, shard, &c, WindowStart(c.passed) == c.passed, emit); err != nil {
 		return err
 	}
-	switch closed := c.lastEnd + fn.AllowedLateness.Microseconds(); {
-	case c.late:
-		c.armed = WindowStart(c.passed) + windowMicros
-	case closed > c.passed:
-		// Nothing to write; but what comes then has to be known as too late.
-		c.armed = closed
+	arm := false
+	if c.late {
+		arm = c.arm(WindowStart(c.passed) + windowMicros)
 	}
-	if c.armed != unset {
+	if len(c.ends) > 0 {
+		// Nothing to write, maybe; but what comes then has to be known as too late.
+		arm = c.arm(c.ends[0]+lateness) || arm
+	}
+	if arm {
 		fn.set(tp, &c)
 	}
 	return fn.writeClock(sp, before, &c)
@@ -373,7 +378,10 @@ func (fn *gatherFn) writeClock(sp state.Provider, before []byte, c *clock) error
 }
 
 func (fn *gatherFn) set(tp timers.Provider, c *clock) {
-	fn.Tick.Set(tp, microTime(c.armed), timers.WithOutputTimestamp(microTime(c.hold())))
+	// The hold is the time itself, always: Prism (Beam 2.77) takes a timer that was
+	// replaced for the present one if their times are equal, and panics if their
+	// holds are not.
+	fn.Tick.Set(tp, microTime(c.armed))
 }
 
 // mergeFn merges a pane into the state of its shard's window. The state is the

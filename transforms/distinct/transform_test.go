@@ -248,3 +248,25 @@ func TestWindowStart(t *testing.T) {
 		}
 	}
 }
+
+// A clock survives its encoding.
+func TestClockEncoding(t *testing.T) {
+	for _, c := range []clock{
+		newClock(),
+		{passed: 120e6, armed: 130e6, late: true},
+		{passed: unset, armed: -60e6, ends: []int64{-60e6, 0, 60e6, 4070908800e6}},
+	} {
+		got := newClock()
+		if err := got.decode(c.append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c, got, cmp.AllowUnexported(clock{})); diff != "" {
+			t.Errorf("clock (-want +got):\n%s", diff)
+		}
+	}
+	for _, broken := range [][]byte{{}, {1}, {1, 1}, {1, 1, 0, 0x80}} {
+		if err := new(clock).decode(broken); err == nil {
+			t.Errorf("%x: no error", broken)
+		}
+	}
+}
