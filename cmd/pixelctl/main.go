@@ -26,6 +26,7 @@ endpoint, a dataset or an instance always decides.
 Exit codes: 0 success, 1 failure, 2 the command line was not understood.`,
 	}
 	p := &place{}
+	cmd.AddCommand(ledgerCommand(p), restateCommand(p))
 	cmd.PersistentFlags().StringVar(&p.data, "data", "",
 		"data `folder` of the local Pixelbeam to ask (default: $"+cli.DataVariable+", else ./"+cli.DefaultData+")")
 	cmd.PersistentFlags().StringVar(&p.project, "project", "",

@@ -55,14 +55,19 @@ RFC 3339 in UTC with microseconds, BYTES is base64, JSON is itself.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&q.dataset, "dataset", "",
-		"`dataset`, or project.dataset, of tables named without one (default: the local Pixelbeam's)")
-	flags.StringVar(&q.endpoint, "bigquery_endpoint", "",
-		"`URL` of the BigQuery service; http:// is asked without credentials (default: the local Pixelbeam's, else the cloud)")
+	q.registerService(cmd)
 	flags.StringVar(&q.file, "file", "", "read the SQL from a `file`; - is the standard input")
 	flags.IntVar(&q.maxRows, "max_rows", 0, "print at most so many rows; 0 is all")
 	formatFlag(cmd, &q.format, "table", "csv", "json", "jsonl")
 	return cmd
+}
+
+// registerService defines the flags that say which tables are asked.
+func (q *queryFlags) registerService(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&q.dataset, "dataset", "",
+		"`dataset`, or project.dataset, of tables named without one (default: the local Pixelbeam's)")
+	cmd.Flags().StringVar(&q.endpoint, "bigquery_endpoint", "",
+		"`URL` of the BigQuery service; http:// is asked without credentials (default: the local Pixelbeam's, else the cloud)")
 }
 
 // formatFlag defines --format, whose default is the first of formats.

@@ -106,6 +106,26 @@ func TestGeneratedTraffic(t *testing.T) {
 	if diff := cmp.Diff(want.Rejected, rejected); diff != "" {
 		t.Errorf("rejected (-want +got):\n%s", diff)
 	}
+	// The ledger knows all of it, and so do clicks and reach.
+	ledger := query("SELECT SUM(`read`) AS n, SUM(impressions) AS impressions, SUM(rejected) AS rejected, SUM(ignored) AS ignored," +
+		" SUM(duplicates) AS duplicates, SUM(too_late) + SUM(unmatched) AS late FROM `pixelbeam.ledger_current`")[0]
+	for column, want := range map[string]int64{
+		"n": n, "impressions": want.Impressions + want.DuplicateImpressions, "rejected": sum(want.Rejected),
+		"ignored": sum(want.Ignored), "duplicates": want.DuplicateImpressions, "late": 0,
+	} {
+		if got, err := integer(ledger[column]); err != nil || got != want {
+			t.Errorf("ledger: %s %d, want %d (%v)", column, got, want, err)
+		}
+	}
+	for what, sql := range map[string][2]string{
+		"clicks":         {"SUM(clicks) AS n", "COUNTIF(event_type = 'click') AS n"},
+		"users (sketch)": {"HLL_COUNT.MERGE(sketch) AS n", "HLL_COUNT.EXTRACT(HLL_COUNT.INIT(user_id)) AS n"},
+	} {
+		got := count(t, query("SELECT "+sql[0]+" FROM `pixelbeam.impression_counts_current`"))
+		if want := count(t, query("SELECT "+sql[1]+" FROM `pixelbeam.impressions_unique`")); got != want || want == 0 {
+			t.Errorf("%s: counted %d, want %d", what, got, want)
+		}
+	}
 	// Counts per dimension agree with the rows.
 	diffs := query("SELECT COUNT(*) AS n FROM (SELECT campaign_id, device_type, event_type, COUNT(*) AS c FROM `pixelbeam.impressions_unique` GROUP BY campaign_id, device_type, event_type) a" +
 		" FULL JOIN (SELECT campaign_id, device_type, event_type, SUM(gross) AS c FROM `pixelbeam.impression_counts_current` GROUP BY campaign_id, device_type, event_type) b" +

@@ -1,5 +1,6 @@
 -- The current truth of each window: of every part the latest pane, summed over
--- the parts.
+-- the parts. HLL_COUNT.EXTRACT(sketch) is how many users there were, and
+-- HLL_COUNT.MERGE(sketch) how many in several windows or combinations.
 SELECT
   window_start,
   window_end,
@@ -14,7 +15,8 @@ SELECT
   SUM(gross) AS gross,
   SUM(invalid) AS invalid,
   SUM(net) AS net,
-  SUM(clicks) AS clicks
+  SUM(clicks) AS clicks,
+  HLL_COUNT.MERGE_PARTIAL(sketch) AS sketch
 FROM (
   SELECT *
   FROM `${dataset}.impression_counts`

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pixelbeam/schemas"
@@ -27,7 +28,8 @@ func parseBatch(t *testing.T, fn *parseFn, messages []logentry.Message) (out par
 	fn.ProcessElement(logentry.Batch{Messages: messages},
 		func(r schemas.Rows) { out.rows = append(out.rows, r) },
 		func(r Record) { out.records = append(out.records, r) },
-		func(r schemas.Row) { out.rejected = append(out.rejected, r) })
+		func(r schemas.Row) { out.rejected = append(out.rejected, r) },
+		func(_ beam.EventTime, _ int64, _ []byte) {})
 	return out
 }
 
