@@ -10,6 +10,8 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -49,7 +51,7 @@ type Rows struct {
 // schema format.
 type Column struct {
 	Name        string   `json:"name"`
-	Type        string   `json:"type"` // STRING, INT64, BOOL, BYTES, TIMESTAMP, NUMERIC, JSON or RECORD
+	Type        string   `json:"type"` // STRING, INT64, BOOL, BYTES, TIMESTAMP, DATE, NUMERIC, JSON or RECORD
 	Mode        string   `json:"mode"` // NULLABLE, REQUIRED or REPEATED
 	Description string   `json:"description"`
 	Fields      []Column `json:"fields,omitempty"`
@@ -59,7 +61,8 @@ type Column struct {
 type Table struct {
 	Name        string `json:"-"`
 	Description string `json:"description"`
-	// Message is the full name of the protobuf message of its rows.
+	// Message is the full name of the protobuf message of its rows; "" if not the job
+	// but a scheduled statement writes it.
 	Message   string `json:"message"`
 	Partition struct {
 		Type  string `json:"type"`
@@ -74,6 +77,13 @@ type Table struct {
 type View struct {
 	Name  string
 	Query string
+}
+
+// Scheduled is a statement that the warehouse runs by itself. Query is as in View.
+type Scheduled struct {
+	Name     string
+	Query    string
+	Schedule string // in UTC, as BigQuery's scheduled queries take it: every monday 03:00
 }
 
 // ProfileTable is the Bigtable table of user profiles.
@@ -116,9 +126,57 @@ func LookupTable(name string) (Table, bool) {
 	return t, ok
 }
 
-// Views returns all views, sorted by name, which is also an order in which they
-// can be created.
+// What a file is, is told from its text, by the same rules as in
+// infra/modules/warehouse.
+var (
+	sqlComment   = regexp.MustCompile(`--[^\n]*`)
+	sqlVerb      = regexp.MustCompile(`[A-Za-z]+`)
+	sqlParameter = regexp.MustCompile(`@[A-Za-z_]`)
+	sqlReads     = regexp.MustCompile(`\$\{dataset\}\.([A-Za-z0-9_]+)`)
+	sqlSchedule  = regexp.MustCompile(`(?m)^-- schedule:(.+)$`)
+)
+
+// Views returns all views, in an order in which they can be created: a view comes
+// after those that it reads, else by name.
 func Views() []View {
+	var left []View
+	isView := map[string]bool{}
+	for _, v := range sqlFiles() {
+		code := sqlComment.ReplaceAllString(v.Query, "")
+		verb := strings.ToUpper(sqlVerb.FindString(code))
+		if !sqlSchedule.MatchString(v.Query) && !sqlParameter.MatchString(code) && (verb == "SELECT" || verb == "WITH") {
+			left = append(left, v)
+			isView[v.Name] = true
+		}
+	}
+	var out []View
+	for len(left) > 0 {
+		i := slices.IndexFunc(left, func(v View) bool {
+			return !slices.ContainsFunc(v.reads(), func(name string) bool { return isView[name] })
+		})
+		if i < 0 {
+			panic(fmt.Sprintf("schemas: view %s and others read each other in a circle", left[0].Name))
+		}
+		out = append(out, left[i])
+		delete(isView, left[i].Name) // it is there
+		left = slices.Delete(left, i, i+1)
+	}
+	return out
+}
+
+// ScheduledStatements returns all scheduled statements, sorted by name.
+func ScheduledStatements() []Scheduled {
+	var out []Scheduled
+	for _, f := range sqlFiles() {
+		if m := sqlSchedule.FindStringSubmatch(f.Query); m != nil {
+			out = append(out, Scheduled{Name: f.Name, Query: f.Query, Schedule: strings.TrimSpace(m[1])})
+		}
+	}
+	return out
+}
+
+// sqlFiles returns all SQL files, sorted by name, whatever they are.
+func sqlFiles() []View {
 	entries, err := files.ReadDir("bigquery")
 	if err != nil {
 		panic(err)
@@ -136,10 +194,24 @@ func Views() []View {
 	return out
 }
 
+// reads returns the names of the tables and views that a view reads.
+func (v View) reads() []string {
+	var names []string
+	for _, m := range sqlReads.FindAllStringSubmatch(sqlComment.ReplaceAllString(v.Query, ""), -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
 // In returns the view's query for a dataset, written `dataset` or
 // `project.dataset`.
 func (v View) In(dataset string) string {
 	return strings.ReplaceAll(v.Query, "${dataset}", dataset)
+}
+
+// In returns the statement for a dataset, as View.In does.
+func (s Scheduled) In(dataset string) string {
+	return strings.ReplaceAll(s.Query, "${dataset}", dataset)
 }
 
 // Profiles returns the Bigtable table of user profiles.

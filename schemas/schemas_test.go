@@ -17,11 +17,15 @@ func TestTablesEqualMessages(t *testing.T) {
 	}
 	for _, table := range Tables() {
 		t.Run(table.Name, func(t *testing.T) {
-			d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(table.Message))
-			if err != nil {
-				t.Fatal(err)
+			if table.Message == "" {
+				checkWritten(t, table)
+			} else {
+				d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(table.Message))
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareFields(t, d.(protoreflect.MessageDescriptor), table.Columns)
 			}
-			compareFields(t, d.(protoreflect.MessageDescriptor), table.Columns)
 			for _, name := range append(slices.Clone(table.Clustering), table.Partition.Field) {
 				if !slices.ContainsFunc(table.Columns, func(c Column) bool { return c.Name == name }) {
 					t.Errorf("partitioned or clustered by %s, which is no column", name)
@@ -31,6 +35,22 @@ func TestTablesEqualMessages(t *testing.T) {
 				t.Error("no description")
 			}
 		})
+	}
+}
+
+// checkWritten: a table that has no message is written by a scheduled statement, and
+// its columns are described.
+func checkWritten(t *testing.T, table Table) {
+	t.Helper()
+	if !slices.ContainsFunc(ScheduledStatements(), func(s Scheduled) bool {
+		return strings.Contains(s.In("p.d"), "MERGE `p.d."+table.Name+"`")
+	}) {
+		t.Error("neither a message nor a scheduled MERGE into it")
+	}
+	for _, c := range table.Columns {
+		if c.Name == "" || c.Type == "" || c.Mode == "" || c.Description == "" {
+			t.Errorf("column without name, type, mode or description: %+v", c)
+		}
 	}
 }
 
@@ -68,16 +88,48 @@ func compareFields(t *testing.T, m protoreflect.MessageDescriptor, columns []Col
 	}
 }
 
-func TestViewsNameTheDataset(t *testing.T) {
+// Each view comes after what it reads, names the dataset, says what it is in a head
+// comment, and reads distinct impressions, not the table.
+func TestViews(t *testing.T) {
+	known := map[string]bool{}
+	for _, table := range Tables() {
+		known[table.Name] = true
+	}
 	views := Views()
 	if len(views) == 0 {
 		t.Fatal("no views")
 	}
 	for _, v := range views {
 		q := v.In("p.d")
-		if strings.Contains(q, "${") || !strings.Contains(q, "`p.d.") {
+		if strings.Contains(q, "${") || !strings.Contains(q, "`p.d.") || !strings.HasPrefix(q, "-- ") {
 			t.Errorf("%s: %s", v.Name, q)
 		}
+		for _, name := range v.reads() {
+			if !known[name] {
+				t.Errorf("%s reads %s, which is no table and no view before it", v.Name, name)
+			}
+			// data_quality counts the copies, which are in the table only.
+			if name == "impressions" && v.Name != "impressions_unique" && v.Name != "data_quality" {
+				t.Errorf("%s reads impressions, in which a row may be twice", v.Name)
+			}
+		}
+		known[v.Name] = true
+	}
+}
+
+func TestScheduledStatements(t *testing.T) {
+	schedules := map[string]string{}
+	for _, s := range ScheduledStatements() {
+		schedules[s.Name] = s.Schedule
+		if q := s.In("p.d"); strings.Contains(q, "${") || !strings.Contains(q, "`p.d.") {
+			t.Errorf("%s: %s", s.Name, q)
+		}
+		if slices.ContainsFunc(Views(), func(v View) bool { return v.Name == s.Name }) {
+			t.Errorf("%s is a view too", s.Name)
+		}
+	}
+	if got := schedules["weekly_rollup"]; got != "every monday 03:00" {
+		t.Errorf("weekly_rollup: schedule %q", got)
 	}
 }
 

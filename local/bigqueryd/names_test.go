@@ -3,6 +3,7 @@ package bigqueryd
 import (
 	"database/sql"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	_ "github.com/duckdb/duckdb-go/v2"
@@ -38,6 +39,16 @@ func TestDatasetNamedAsItsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// Those with sketches, themselves or in what they read, need the server.
+	sketches := map[string]bool{}
+	for _, view := range schemas.Views() {
+		sketches[view.Name] = strings.Contains(view.Query, "HLL_COUNT.")
+		for name := range sketches {
+			if sketches[name] && strings.Contains(view.Query, "${dataset}."+name+"`") {
+				sketches[view.Name] = true
+			}
+		}
+	}
 	for name, open := range map[string][2]string{"file": {file, "pixelbeam"}, "attached": {"", "other"}} {
 		db, err := sql.Open("duckdb", open[0])
 		if err != nil {
@@ -49,6 +60,9 @@ func TestDatasetNamedAsItsFile(t *testing.T) {
 			}
 		}
 		for _, view := range schemas.Views() {
+			if sketches[view.Name] {
+				continue
+			}
 			var n int
 			if err := db.QueryRow("SELECT COUNT(*) FROM " + open[1] + ".pixelbeam." + view.Name).Scan(&n); err != nil {
 				t.Errorf("%s: %s: %v", name, view.Name, err)

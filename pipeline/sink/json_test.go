@@ -111,6 +111,9 @@ func TestAppendJSONGolden(t *testing.T) {
 func TestAppendJSONMatchesMessages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, table := range schemas.Tables() {
+		if table.Message == "" { // not the job's
+			continue
+		}
 		messageType, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(table.Message))
 		if err != nil {
 			t.Fatal(err)

@@ -18,6 +18,9 @@ type metrics struct {
 var tableMetrics = func() map[string]metrics {
 	all := map[string]metrics{}
 	for _, t := range schemas.Tables() {
+		if t.Message == "" { // not the job's
+			continue
+		}
 		namespace := "sink/" + t.Name
 		all[t.Name] = metrics{
 			written:        beam.NewCounter(namespace, "bigquery_rows_written"),
