@@ -2,6 +2,8 @@ package bigqueryd
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -326,7 +328,7 @@ func TestWeeklyRollup(t *testing.T) {
 		t.Helper()
 		queryAll(t, c, clock.Replace(rollup.In(testDataset)))
 		want := fmt.Sprintf(`week advertiser_id campaign_id event_type gross invalid net clicks reach users
-2026-04-13 w - impression 99 0 99 0 0 -
+2026-04-13 w - impression 99 0 99 0 0 0
 2026-04-20 w - impression 2 1 1 0 2 2
 2026-04-27 w - click 6 0 6 6 1 1
 2026-04-27 w - impression %d 0 %[1]d 0 6 6
@@ -342,4 +344,31 @@ func TestWeeklyRollup(t *testing.T) {
 	appendCounts(t, s, minuteCount{at: "04-27 00:00", advertiser: "w", event: "impression", gross: 10, pane: 1, users: [2]int{0, 3}})
 	check("after a late entry", 19)
 	queryAll(t, c, rollup.In(testDataset)) // as it is: by today's date
+}
+
+// TestDocumentedQueries runs every example of docs/queries.md, which has to name
+// every view.
+func TestDocumentedQueries(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/queries.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startWithTables(t, Options{})
+	c := restClient(t, s)
+	examples := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+	if len(examples) == 0 {
+		t.Fatal("no examples")
+	}
+	for _, example := range examples {
+		q := c.Query(example[1])
+		q.DefaultDatasetID = testDataset
+		if _, err := q.Read(t.Context()); err != nil {
+			t.Errorf("%s\n%v", example[1], err)
+		}
+	}
+	for _, view := range schemas.Views() {
+		if !strings.Contains(string(doc), "`"+view.Name+"`") {
+			t.Errorf("%s is not there", view.Name)
+		}
+	}
 }
