@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"pixelbeam/schemas"
 	"pixelbeam/transforms/dofn"
@@ -17,7 +16,7 @@ import (
 var rowsType = reflect.TypeFor[schemas.Rows]()
 
 func init() {
-	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&bigQueryFn{})
+	dofn.Register[bigQueryFn](callRow)
 	dofn.Register[bigQueryRowsFn](func(f func(context.Context, schemas.Rows, func(schemas.Row)) error, a []any) []any {
 		return []any{f(a[0].(context.Context), a[1].(schemas.Rows), a[2].(func(schemas.Row)))}
 	})

@@ -9,7 +9,6 @@ import (
 	"cloud.google.com/go/bigtable"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -19,10 +18,11 @@ import (
 
 	"pixelbeam/schemas"
 	pixelbeamv1 "pixelbeam/schemas/pixelbeam/v1"
+	"pixelbeam/transforms/dofn"
 )
 
 func init() {
-	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&profilesFn{})
+	dofn.Register[profilesFn](callRow)
 }
 
 // BigtableConfig says where and how profiles are written to Bigtable.

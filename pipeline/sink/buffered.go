@@ -84,6 +84,9 @@ func acquireBuffered(cfg BigQueryConfig) (*bufferedTable, error) {
 		if err != nil {
 			return nil, fmt.Errorf("bigquery table %v: no client: %w; sign in (gcloud auth application-default login) or run as a service account", key, err)
 		}
+		// The client would try again by itself, a new stream after up to 10 s. What
+		// failed is tried again here, with pauses that fit and a count.
+		client.CallOptions = &storage.BigQueryWriteCallOptions{}
 		return &bufferedTable{key: key, cfg: cfg, descriptor: descriptor, client: client, pause: pause, conns: map[string]*appendStream{}}, nil
 	})
 }

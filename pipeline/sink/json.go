@@ -10,16 +10,16 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	// Cloud Storage as a target.
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/gcs"
 
 	"pixelbeam/schemas"
+	"pixelbeam/transforms/dofn"
 )
 
 func init() {
-	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&jsonFn{})
+	dofn.Register[jsonFn](callRow)
 }
 
 // JSONConfig says where rows are written as JSON lines.

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"pixelbeam/schemas"
 	pixelbeamv1 "pixelbeam/schemas/pixelbeam/v1"
+	"pixelbeam/transforms/dofn"
 )
 
 // Reasons in the column rejected_entries.reason that sinks give.
@@ -28,7 +30,20 @@ const (
 	StageBigtable = "bigtable"
 )
 
+// callRow calls a ProcessElement that takes rows and emits refused ones.
+func callRow(f func(context.Context, schemas.Row, func(schemas.Row)) error, a []any) []any {
+	return []any{f(a[0].(context.Context), a[1].(schemas.Row), a[2].(func(schemas.Row)))}
+}
+
 func init() {
+	// StartBundle and FinishBundle of the DoFns that emit refused rows.
+	dofn.RegisterMethod(func(f func(context.Context, func(schemas.Row)) error, a []any) []any {
+		return []any{f(a[0].(context.Context), a[1].(func(schemas.Row)))}
+	})
+	dofn.RegisterMethod(func(f func(context.Context, func(schemas.Row)), a []any) []any {
+		f(a[0].(context.Context), a[1].(func(schemas.Row)))
+		return nil
+	})
 	beam.RegisterType(reflect.TypeFor[schemas.Row]())
 	register.Emitter1[schemas.Row]()
 }

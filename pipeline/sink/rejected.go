@@ -7,7 +7,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/protobuf/proto"
 
 	"pixelbeam/schemas"
@@ -16,7 +15,7 @@ import (
 )
 
 func init() {
-	register.DoFn3x1[context.Context, schemas.Row, func(schemas.Row), error](&fitFn{})
+	dofn.Register[fitFn](callRow)
 	dofn.Register[lastResortFn](func(f func(context.Context, schemas.Row, func(schemas.Row)), a []any) []any {
 		f(a[0].(context.Context), a[1].(schemas.Row), a[2].(func(schemas.Row)))
 		return nil

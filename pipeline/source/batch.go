@@ -4,11 +4,21 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
 func init() {
-	register.DoFn3x0[beam.EventTime, logentry.Message, func(beam.EventTime, logentry.Batch)](&batchFn{})
+	type emit = func(beam.EventTime, logentry.Batch)
+	dofn.Register[batchFn](func(f func(beam.EventTime, logentry.Message, emit), a []any) []any {
+		f(a[0].(beam.EventTime), a[1].(logentry.Message), a[2].(emit))
+		return nil
+	})
+	dofn.RegisterMethod(func(f func(emit), a []any) []any {
+		f(a[0].(emit))
+		return nil
+	})
+	register.Emitter2[beam.EventTime, logentry.Batch]()
 }
 
 // Batches end when they hold this many messages or bytes.

@@ -14,14 +14,18 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/reflectx"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/protobuf/proto"
 
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/logentry"
 )
 
 func init() {
-	register.Function3x0(unmarshal)
+	beam.RegisterFunction(unmarshal)
+	dofn.RegisterMethod(func(f func(context.Context, []byte, func(logentry.Message)), a []any) []any {
+		f(a[0].(context.Context), a[1].([]byte), a[2].(func(logentry.Message)))
+		return nil
+	})
 }
 
 // pubSubReadURN names the transform that Dataflow replaces by its own Pub/Sub

@@ -11,6 +11,7 @@ import (
 
 	"pixelbeam/schemas"
 	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/dofn"
 	"pixelbeam/transforms/ledger"
 	"pixelbeam/transforms/logentry"
 	"pixelbeam/transforms/useragent"
@@ -22,7 +23,27 @@ func init() {
 	beam.RegisterType(reflect.TypeFor[schemas.Rows]())
 	beam.RegisterType(reflect.TypeFor[logentry.Message]())
 	beam.RegisterType(reflect.TypeFor[logentry.Batch]())
-	register.DoFn5x0[logentry.Batch, func(schemas.Rows), func(Record), func(schemas.Row), distinct.Emit](&parseFn{})
+	type (
+		rows     = func(schemas.Rows)
+		records  = func(Record)
+		rejected = func(schemas.Row)
+	)
+	dofn.Register[parseFn](func(f func(logentry.Batch, rows, records, rejected, distinct.Emit), a []any) []any {
+		f(a[0].(logentry.Batch), a[1].(rows), a[2].(records), a[3].(rejected), a[4].(distinct.Emit))
+		return nil
+	})
+	dofn.RegisterMethod(func(f func(context.Context, rows, records, rejected, distinct.Emit), a []any) []any {
+		f(a[0].(context.Context), a[1].(rows), a[2].(records), a[3].(rejected), a[4].(distinct.Emit))
+		return nil
+	})
+	dofn.RegisterMethod(func(f func(distinct.Emit), a []any) []any {
+		f(a[0].(distinct.Emit))
+		return nil
+	})
+	dofn.RegisterMethod(func(f func(context.Context, distinct.Emit), a []any) []any {
+		f(a[0].(context.Context), a[1].(distinct.Emit))
+		return nil
+	})
 	register.Emitter1[schemas.Row]()
 	register.Emitter1[schemas.Rows]()
 	register.Emitter1[Record]()
@@ -45,13 +66,14 @@ func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records,
 	return beam.ParDo4(s.Scope("impression.Parse"), &parseFn{Options: opts}, entries)
 }
 
-// RegisterPacker registers a DoFn that packs records for a shuffle. It is called
-// for every impression, so it is worth the cost of Beam's generic registration,
-// which is paid here for all of them.
-func RegisterPacker(fn interface {
-	ProcessElement(r Record, emit func(beam.EventTime, int64, []byte))
-}) {
-	register.DoFn2x0[Record, func(beam.EventTime, int64, []byte)](fn)
+// RegisterPacker registers a DoFn that packs records for a shuffle, whose
+// ProcessElement takes a Record and an emitter of timestamp, shard and pack, and
+// whose FinishBundle takes the emitter, behind a context or not.
+func RegisterPacker[DoFn any]() {
+	dofn.Register[DoFn](func(f func(Record, distinct.Emit), a []any) []any {
+		f(a[0].(Record), a[1].(distinct.Emit))
+		return nil
+	})
 }
 
 // parseFn is the Beam adapter of Converter.

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	impression.RegisterPacker(&packUsersFn{})
+	impression.RegisterPacker[packUsersFn]()
 	dofn.Register[updatesFn](func(f func(context.Context, distinct.Restatement, func(schemas.Row)) error, a []any) []any {
 		return []any{f(a[0].(context.Context), a[1].(distinct.Restatement), a[2].(func(schemas.Row)))}
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	impression.RegisterPacker(&packCountsFn{})
+	impression.RegisterPacker[packCountsFn]()
 	dofn.Register[countRowsFn](func(f func(distinct.Restatement, func(schemas.Row)) error, a []any) []any {
 		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Row)))}
 	})
