@@ -160,6 +160,10 @@ variable "retention_days" {
     ])
     error_message = "retention_days names a table that is not in schemas/bigquery/tables.json."
   }
+  validation {
+    condition     = try(var.retention_days["impression_counts"], 21) >= 21
+    error_message = "retention_days has to keep impression_counts for at least 21 days: weekly_rollup sums the last two whole weeks of it."
+  }
 }
 
 variable "deletion_protection" {

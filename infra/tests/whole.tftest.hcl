@@ -144,10 +144,11 @@ run "wrong_otherwise" {
 run "wrong_in_a_third_way" {
   command = plan
   variables {
-    domains     = ["*.example.com"]
-    pixel_paths = ["/p.gif", "/p.gif"]
-    advertisers = { "acme-inc" = { ids = ["ACME"] } }
-    limits      = { system_lag_seconds = 5 }
+    domains        = ["*.example.com"]
+    pixel_paths    = ["/p.gif", "/p.gif"]
+    retention_days = { impression_counts = 20 }
+    advertisers    = { "acme-inc" = { ids = ["ACME"] } }
+    limits         = { system_lag_seconds = 5 }
   }
-  expect_failures = [var.domains, var.pixel_paths, var.advertisers, var.limits]
+  expect_failures = [var.domains, var.pixel_paths, var.retention_days, var.advertisers, var.limits]
 }

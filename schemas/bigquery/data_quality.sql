@@ -59,14 +59,17 @@ WITH
     GROUP BY day, advertiser_id
     UNION ALL
     SELECT
-      DATE(receive_time) AS day,
+      day,
       CAST(NULL AS STRING) AS advertiser_id,
       'rejected' AS problem,
       reason AS name,
-      COUNT(*) AS entries,
-      SUM(COUNT(*)) OVER (PARTITION BY DATE(receive_time)) AS total
-    FROM `${dataset}.rejected_entries`
-    GROUP BY DATE(receive_time), reason
+      n AS entries,
+      SUM(n) OVER (PARTITION BY day) AS total
+    FROM (
+      SELECT DATE(receive_time) AS day, reason, COUNT(*) AS n
+      FROM `${dataset}.rejected_entries`
+      GROUP BY day, reason
+    )
   )
 SELECT day, advertiser_id, problem, name, entries, total, entries / total AS share
 FROM problems

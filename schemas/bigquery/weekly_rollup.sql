@@ -1,7 +1,7 @@
 -- Writes the last two whole ISO weeks (UTC) of impression_counts_weekly anew from the
 -- counts per minute. What it writes depends on those counts only, so running it again
--- changes nothing, and a run that failed is made up for by the next. Needs the counts
--- of the last 15 days: impression_counts must be kept for longer than that.
+-- changes nothing, and a run that failed is made up for by the next. The counts of
+-- both weeks have to be there still: impression_counts is kept for 21 days at least.
 -- schedule: every monday 03:00
 MERGE `${dataset}.impression_counts_weekly` AS w
 USING (
