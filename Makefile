@@ -60,7 +60,7 @@ bin/pixellocal bin/pixelctl bin/pixelload: compiler
 # The tag leaves out Cloud Storage over gRPC, a quarter of the size, which nothing
 # here uses.
 RELEASE := bin/release/pixelbeam-linux
-RELEASEFLAGS := -trimpath -tags disable_grpc_modules,grpcnotrace -ldflags '-s -w -buildid='
+RELEASEFLAGS := -trimpath -tags disable_grpc_modules -ldflags '-s -w -buildid='
 
 .PHONY: release
 release: toolchain ## Build the job for workers on amd64 and arm64, into bin/release/
