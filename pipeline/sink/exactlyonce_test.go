@@ -315,7 +315,8 @@ func TestIdentify(t *testing.T) {
 		}
 		return got
 	}
-	if row("a", 1) != row("a", 1) || row("a", 1) == row("b", 1) || row("a", 1) == row("a", 2) {
+	a, again := row("a", 1), row("a", 1)
+	if a != again || a == row("b", 1) || a == row("a", 2) {
 		t.Error("ids do not tell entries apart")
 	}
 	for _, bad := range [][]byte{nil, {0x08}, {0x0a, 5, 'a'}, []byte("hello")} {

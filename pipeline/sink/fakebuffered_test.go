@@ -99,7 +99,7 @@ func (f *fakeBuffered) AppendRows(stream storagepb.BigQueryWrite_AppendRowsServe
 		if first && req.GetProtoRows().GetWriterSchema().GetProtoDescriptor() == nil {
 			return status.Error(codes.InvalidArgument, "no writer schema in the first request")
 		}
-		err, happens := f.append(req)
+		happens, err := f.append(req)
 		switch happens {
 		case refused, lost:
 			return unavailable
@@ -116,26 +116,26 @@ func (f *fakeBuffered) AppendRows(stream storagepb.BigQueryWrite_AppendRowsServe
 	}
 }
 
-func (f *fakeBuffered) append(req *storagepb.AppendRowsRequest) (error, fault) {
+func (f *fakeBuffered) append(req *storagepb.AppendRowsRequest) (fault, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	happens := f.begin("append")
 	if happens == refused || happens == throttled {
-		return nil, happens
+		return happens, nil
 	}
 	s := f.streams[req.GetWriteStream()]
 	switch at := int(req.GetOffset().GetValue()); {
 	case s == nil:
-		return status.Error(codes.NotFound, "no such stream"), happens
+		return happens, status.Error(codes.NotFound, "no such stream")
 	case s.finalized:
-		return status.Error(codes.FailedPrecondition, "finalized"), happens
+		return happens, status.Error(codes.FailedPrecondition, "finalized")
 	case at < len(s.rows):
-		return status.Error(codes.AlreadyExists, "offset is taken"), happens
+		return happens, status.Error(codes.AlreadyExists, "offset is taken")
 	case at > len(s.rows):
-		return status.Error(codes.OutOfRange, "offset is ahead"), happens
+		return happens, status.Error(codes.OutOfRange, "offset is ahead")
 	}
 	s.rows = append(s.rows, req.GetProtoRows().GetRows().GetSerializedRows()...)
-	return nil, happens
+	return happens, nil
 }
 
 func (f *fakeBuffered) FlushRows(_ context.Context, req *storagepb.FlushRowsRequest) (*storagepb.FlushRowsResponse, error) {
