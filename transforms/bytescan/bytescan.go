@@ -22,10 +22,10 @@ const maxSingle = 4
 
 // A Set is a set of bytes. It does not change and may be shared.
 type Set struct {
-	in [256]bool
-	// single has each of the single bytes eight times, below the bound.
-	single [maxSingle]uint64
-	below  uint64
+	// single has each of the single bytes eight times; fromBound has eight times
+	// what makes a byte of seven bits 0x80 or more if it is not below the bound.
+	single    [maxSingle]uint64
+	fromBound uint64
 	// nibbles are tables for AVX2: a byte is in the set if the entries of its
 	// low and its high four bits have a bit in common. The third is a mask.
 	nibbles [3][16]byte
@@ -37,9 +37,10 @@ func NewSet(below byte, single ...byte) *Set {
 	if below > 0x80 || len(single) == 0 || len(single) > maxSingle {
 		panic("bytescan: no such set")
 	}
-	s := &Set{below: uint64(below) * eachByte}
-	for c := range s.in {
-		s.in[c] = c < int(below) || c >= 0x80
+	s := &Set{fromBound: uint64(0x80-below) * eachByte}
+	var in [256]bool
+	for c := range in {
+		in[c] = c < int(below) || c >= 0x80
 	}
 	for i := range s.single {
 		c := single[i%len(single)]
@@ -47,7 +48,7 @@ func NewSet(below byte, single ...byte) *Set {
 			panic("bytescan: no such set")
 		}
 		s.single[i] = uint64(c) * eachByte
-		s.in[c] = true
+		in[c] = true
 	}
 	// High nibbles with the same low nibbles in the set share a bit; with these
 	// sets there are no more than six.
@@ -55,7 +56,7 @@ func NewSet(below byte, single ...byte) *Set {
 	for high := range 16 {
 		var lows uint16
 		for low := range 16 {
-			if s.in[high<<4|low] {
+			if in[high<<4|low] {
 				lows |= 1 << low
 			}
 		}
@@ -85,20 +86,12 @@ func NewSet(below byte, single ...byte) *Set {
 // An Index finds the bytes of a set in some data. The zero Index is ready for
 // Reset, which it keeps memory for.
 type Index struct {
-	set  *Set
-	data []byte
-	// mask has one bit for each byte of data and one for its end, if it is used
-	// at all.
+	// mask has one bit for each byte of data and one for its end.
 	mask []uint64
 }
 
-// Reset makes x an index of data, from which it borrows.
+// Reset makes x an index of data as they are now. It does not keep data.
 func (x *Index) Reset(set *Set, data []byte) {
-	x.set, x.data = set, data
-	x.mask = x.mask[:0]
-	if !useMask {
-		return
-	}
 	words := len(data)/64 + 1
 	if words > cap(x.mask) {
 		x.mask = make([]uint64, words+words/2)
@@ -111,19 +104,14 @@ func (x *Index) Reset(set *Set, data []byte) {
 // Next returns the first i that is from or later with data[i] in the set, or
 // len(data) if there is none. from is at most len(data).
 func (x *Index) Next(from int) int {
-	if w := from >> 6; w < len(x.mask) {
-		if word := x.mask[w] >> (from & 63); word != 0 {
-			return from + bits.TrailingZeros64(word)
-		}
+	if word := x.mask[uint(from)>>6] >> (from & 63); word != 0 {
+		return from + bits.TrailingZeros64(word)
 	}
 	return x.next(from)
 }
 
 // next goes on where Next found nothing in the first word.
 func (x *Index) next(from int) int {
-	if len(x.mask) == 0 {
-		return x.set.next(x.data, from)
-	}
 	i := from >> 6
 	for {
 		i++ // the bit of the end is in the last word
@@ -133,25 +121,40 @@ func (x *Index) next(from int) int {
 	}
 }
 
-// next is Next without a mask.
-func (s *Set) next(data []byte, i int) int {
-	for ; len(data)-i >= 8; i += 8 {
-		// In each byte of found the high bit is set if the byte is in the set.
-		// A borrow can set bits only above a true one, so the lowest set bit
-		// is always right.
-		x := binary.LittleEndian.Uint64(data[i:])
-		found := ((x ^ s.single[0]) - eachByte) |
-			((x ^ s.single[1]) - eachByte) |
-			((x ^ s.single[2]) - eachByte) |
-			((x ^ s.single[3]) - eachByte) |
-			(x - s.below) |
-			x
-		if found &= highBits; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+// maskGo is makeMask in plain Go.
+func maskGo(dst []uint64, set *Set, data []byte) {
+	for i := range dst {
+		var word uint64
+		block := data[64*i : min(64*i+64, len(data))]
+		for at := 0; at < len(block); at += 8 {
+			var x uint64
+			if rest := block[at:]; len(rest) >= 8 {
+				x = binary.LittleEndian.Uint64(rest)
+			} else {
+				var last [8]byte
+				copy(last[:], rest)
+				x = binary.LittleEndian.Uint64(last[:])
+			}
+			word |= uint64(set.find(x)) << at
 		}
+		if rest := len(block); rest < 64 {
+			word &= 1<<rest - 1
+		}
+		dst[i] = word
 	}
-	for i < len(data) && !s.in[data[i]] {
-		i++
-	}
-	return i
+}
+
+// find has a bit for each of eight bytes, set if the byte is in the set.
+func (s *Set) find(x uint64) byte {
+	const low = ^uint64(highBits)
+	// The high bit of each byte is clear in one of these if the low seven bits
+	// are those of a single byte or below the bound. No sum carries.
+	others := (((x ^ s.single[0]) & low) + low) &
+		(((x ^ s.single[1]) & low) + low) &
+		(((x ^ s.single[2]) & low) + low) &
+		(((x ^ s.single[3]) & low) + low) &
+		((x & low) + s.fromBound)
+	found := (^others | x) & highBits
+	// The product gathers the eight high bits in its highest byte.
+	return byte(found >> 7 * 0x0102040810204080 >> 56)
 }

@@ -17,9 +17,9 @@ var testSets = []struct {
 // each calls check for each way to find bytes that this processor has.
 func each(check func(name string)) {
 	check("selected")
-	if useMask {
-		useMask = false
-		defer func() { useMask = true }()
+	if useAVX2 {
+		useAVX2 = false
+		defer func() { useAVX2 = true }()
 		check("plain Go")
 	}
 }

@@ -4,12 +4,16 @@ package bytescan
 
 import "golang.org/x/sys/cpu"
 
-// useMask says that makeMask may be called. Tests turn it off.
-var useMask = cpu.X86.HasAVX2
+// useAVX2 says that makeMask may use AVX2. Tests turn it off.
+var useAVX2 = cpu.X86.HasAVX2
 
 // makeMask sets bit i%64 of dst[i/64] if data[i] is in the set, for all of data,
 // and clears the bits after it. dst has len(data)/64 + 1 words.
 func makeMask(dst []uint64, set *Set, data []byte) {
+	if !useAVX2 {
+		maskGo(dst, set, data)
+		return
+	}
 	// Whole blocks, then the rest in a block of its own, since nothing may be
 	// read beyond the data.
 	if blocks := len(data) / 64; blocks > 0 {

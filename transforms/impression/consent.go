@@ -25,7 +25,7 @@ func appendConsent(dst []byte, p *pixelurl.Result) []byte {
 		dst = appendInt(dst, fieldTCString, int64(protowire.EncodeBool(true)))
 	}
 	if isUSPrivacy(s[pixelurl.USPrivacy]) {
-		dst, _ = appendBytes(dst, fieldUSPrivacy, s[pixelurl.USPrivacy])
+		dst = appendText(dst, fieldUSPrivacy, s[pixelurl.USPrivacy])
 	}
 	if s[pixelurl.GPP] != nil {
 		dst = appendInt(dst, fieldGPPString, int64(protowire.EncodeBool(true)))

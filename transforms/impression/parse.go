@@ -181,11 +181,11 @@ func RejectedRow(m *logentry.Message, stage, reason, detail string) schemas.Row 
 	place := m.Place()
 	b := make([]byte, 0, len(m.Data)+len(detail)+len(place)+64)
 	b = appendInt(b, 1, m.ReceiveTime)
-	b, _ = appendString(b, 2, reason)
-	b, _ = appendString(b, 3, detail)
-	b, _ = appendString(b, 4, stage)
+	b = appendString(b, 2, reason)
+	b = appendString(b, 3, detail)
+	b = appendString(b, 4, stage)
 	b = protowire.AppendTag(b, 5, protowire.BytesType)
 	b = protowire.AppendBytes(b, m.Data)
-	b, _ = appendString(b, 6, place)
+	b = appendString(b, 6, place)
 	return schemas.Row{Data: b, Origin: m.Data, ReceiveTime: m.ReceiveTime, Source: place}
 }

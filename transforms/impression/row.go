@@ -1,6 +1,9 @@
 package impression
 
 import (
+	"encoding/binary"
+	"unsafe"
+
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pixelbeam/transforms/logentry"
@@ -68,7 +71,13 @@ const (
 // span is a place in the row under construction, which may still move.
 type span struct{ from, to int }
 
+// last is where the last n bytes of a row stand.
+func last(row []byte, n int) span { return span{len(row) - n, len(row)} }
+
 func (s span) of(row []byte) []byte { return row[s.from:s.to:s.to] }
+
+// defaultEvent is the event_type of a request that names none.
+var defaultEvent = []byte("impression")
 
 // appendRow appends the row of the entry and its parameters, and fills rec.
 func (c *Converter) appendRow(dst []byte, rec *Record, at int64, url pixelurl.URL) []byte {
@@ -76,34 +85,34 @@ func (c *Converter) appendRow(dst []byte, rec *Record, at int64, url pixelurl.UR
 	c.scratch = rec.setID(e.InsertID, at, c.scratch)
 
 	v := &p.Values
-	dst, _ = appendBytes(dst, fieldInsertID, e.InsertID)
+	dst = appendText(dst, fieldInsertID, e.InsertID)
 	dst = appendInt(dst, fieldEventTime, at)
 	dst = appendOptInt(dst, fieldReceiveTime, e.ReceiveTime)
-	var eventType, advertiser, campaign, creative, placement, site, user, page, country, browser, os, device span
+	var event, advertiser, campaign, creative, placement, site, user, page, country, browser, os, device span
 	if v[pixelurl.EventType] != nil {
-		dst, eventType = appendBytes(dst, fieldEventType, v[pixelurl.EventType])
+		dst, event = appendKept(dst, fieldEventType, v[pixelurl.EventType])
 	} else {
-		dst, eventType = appendString(dst, fieldEventType, "impression")
+		dst, event = appendKept(dst, fieldEventType, defaultEvent)
 	}
 	id := v[pixelurl.ImpressionID]
 	if id == nil {
 		id = e.InsertID
 	}
-	dst, _ = appendBytes(dst, fieldImpressionID, id)
-	dst, advertiser = appendBytes(dst, fieldAdvertiserID, v[pixelurl.AdvertiserID])
-	dst, campaign = appendBytes(dst, fieldCampaignID, v[pixelurl.CampaignID])
-	dst, _ = appendBytes(dst, fieldInsertionOrderID, v[pixelurl.InsertionOrderID])
-	dst, _ = appendBytes(dst, fieldLineItemID, v[pixelurl.LineItemID])
-	dst, creative = appendBytes(dst, fieldCreativeID, v[pixelurl.CreativeID])
-	dst, _ = appendBytes(dst, fieldAdID, v[pixelurl.AdID])
-	dst, placement = appendBytes(dst, fieldPlacementID, v[pixelurl.PlacementID])
-	dst, site = appendBytes(dst, fieldSiteID, v[pixelurl.SiteID])
-	dst, _ = appendBytes(dst, fieldPublisherID, v[pixelurl.PublisherID])
-	dst, _ = appendBytes(dst, fieldDealID, v[pixelurl.DealID])
-	dst, user = appendBytes(dst, fieldUserID, v[pixelurl.UserID])
-	dst, _ = appendBytes(dst, fieldDeviceID, v[pixelurl.DeviceID])
-	dst, _ = appendBytes(dst, fieldPrice, p.Price)
-	dst, _ = appendBytes(dst, fieldCurrency, v[pixelurl.Currency])
+	dst = appendText(dst, fieldImpressionID, id)
+	dst, advertiser = appendKept(dst, fieldAdvertiserID, v[pixelurl.AdvertiserID])
+	dst, campaign = appendKept(dst, fieldCampaignID, v[pixelurl.CampaignID])
+	dst = appendText(dst, fieldInsertionOrderID, v[pixelurl.InsertionOrderID])
+	dst = appendText(dst, fieldLineItemID, v[pixelurl.LineItemID])
+	dst, creative = appendKept(dst, fieldCreativeID, v[pixelurl.CreativeID])
+	dst = appendText(dst, fieldAdID, v[pixelurl.AdID])
+	dst, placement = appendKept(dst, fieldPlacementID, v[pixelurl.PlacementID])
+	dst, site = appendKept(dst, fieldSiteID, v[pixelurl.SiteID])
+	dst = appendText(dst, fieldPublisherID, v[pixelurl.PublisherID])
+	dst = appendText(dst, fieldDealID, v[pixelurl.DealID])
+	dst, user = appendKept(dst, fieldUserID, v[pixelurl.UserID])
+	dst = appendText(dst, fieldDeviceID, v[pixelurl.DeviceID])
+	dst = appendText(dst, fieldPrice, p.Price)
+	dst = appendText(dst, fieldCurrency, v[pixelurl.Currency])
 	dst = appendOptInt(dst, fieldWidth, logentry.OptInt64(p.Width))
 	dst = appendOptInt(dst, fieldHeight, logentry.OptInt64(p.Height))
 
@@ -111,19 +120,19 @@ func (c *Converter) appendRow(dst []byte, rec *Record, at int64, url pixelurl.UR
 	if pageURL == nil {
 		pageURL = e.Referer
 	}
-	dst, page = appendBytes(dst, fieldPageURL, pageURL)
-	dst = c.appendHost(dst, fieldPageHost, pageURL)
-	dst, _ = appendBytes(dst, fieldReferrer, v[pixelurl.Referrer])
-	dst = c.appendHost(dst, fieldReferrerHost, v[pixelurl.Referrer])
-	dst, _ = appendBytes(dst, fieldClickURL, v[pixelurl.ClickURL])
-	dst, _ = appendBytes(dst, fieldCacheBuster, v[pixelurl.CacheBuster])
-	c.scratch = p.AppendParams(c.scratch[:0])
-	dst, _ = appendBytes(dst, fieldParams, c.scratch)
+	dst, page = appendKept(dst, fieldPageURL, pageURL)
+	dst = appendHost(dst, fieldPageHost, pageURL)
+	dst = appendText(dst, fieldReferrer, v[pixelurl.Referrer])
+	dst = appendHost(dst, fieldReferrerHost, v[pixelurl.Referrer])
+	dst = appendText(dst, fieldClickURL, v[pixelurl.ClickURL])
+	dst = appendText(dst, fieldCacheBuster, v[pixelurl.CacheBuster])
+	dst, from := begin(dst, fieldParams)
+	dst = end(p.AppendParams(dst), from)
 
-	c.scratch = pixelurl.AppendLower(c.scratch[:0], url.Host)
-	dst, _ = appendBytes(dst, fieldRequestHost, c.scratch)
-	dst, _ = appendBytes(dst, fieldRequestPath, url.Path)
-	dst, _ = appendBytes(dst, fieldRequestMethod, e.Method)
+	dst, from = begin(dst, fieldRequestHost)
+	dst = end(pixelurl.AppendLower(dst, url.Host), from)
+	dst = appendText(dst, fieldRequestPath, url.Path)
+	dst = appendText(dst, fieldRequestMethod, e.Method)
 	dst = appendOptInt(dst, fieldStatus, e.Status)
 	dst = appendOptInt(dst, fieldRequestSize, e.RequestSize)
 	dst = appendOptInt(dst, fieldResponseSize, e.ResponseSize)
@@ -131,52 +140,56 @@ func (c *Converter) appendRow(dst []byte, rec *Record, at int64, url pixelurl.UR
 	dst = appendOptBool(dst, fieldCacheHit, e.CacheHit)
 	dst = appendOptBool(dst, fieldCacheLookup, e.CacheLookup)
 	c.scratch = appendEdge(c.scratch[:0], e.CacheID)
-	dst, _ = appendBytes(dst, fieldEdge, c.scratch)
-	dst, _ = appendBytes(dst, fieldStatusDetails, e.StatusDetails)
+	dst = appendText(dst, fieldEdge, c.scratch)
+	dst = appendText(dst, fieldStatusDetails, e.StatusDetails)
 
 	ip := e.RemoteIP
 	if ip == nil {
 		ip = e.PayloadRemoteIP
 	}
-	if kept := privacy.AppendIP(c.scratch[:0], ip, c.ip); kept != nil {
-		c.scratch = kept
-		dst, _ = appendBytes(dst, fieldIP, kept)
+	row, from := begin(dst, fieldIP)
+	if row = privacy.AppendIP(row, ip, c.ip); row != nil {
+		dst = end(row, from)
 	}
 	c.scratch = appendCountry(c.scratch[:0], e.RegionCode)
-	dst, country = appendBytes(dst, fieldCountry, c.scratch)
+	dst, country = appendKept(dst, fieldCountry, c.scratch)
 
 	client := c.agents.Lookup(e.UserAgent)
-	dst, _ = appendBytes(dst, fieldUserAgent, e.UserAgent)
-	dst, browser = appendString(dst, fieldBrowser, client.Browser)
-	dst, _ = appendString(dst, fieldBrowserVersion, client.BrowserVersion)
-	dst, os = appendString(dst, fieldOS, client.OS)
-	dst, _ = appendString(dst, fieldOSVersion, client.OSVersion)
-	dst, device = appendString(dst, fieldDeviceType, client.DeviceType)
-	dst, _ = appendString(dst, fieldDeviceBrand, client.DeviceBrand)
-	dst, _ = appendString(dst, fieldDeviceModel, client.DeviceModel)
+	dst = appendText(dst, fieldUserAgent, e.UserAgent)
+	dst = appendString(dst, fieldBrowser, client.Browser)
+	browser = last(dst, len(client.Browser))
+	dst = appendString(dst, fieldBrowserVersion, client.BrowserVersion)
+	dst = appendString(dst, fieldOS, client.OS)
+	os = last(dst, len(client.OS))
+	dst = appendString(dst, fieldOSVersion, client.OSVersion)
+	dst = appendString(dst, fieldDeviceType, client.DeviceType)
+	device = last(dst, len(client.DeviceType))
+	dst = appendString(dst, fieldDeviceBrand, client.DeviceBrand)
+	dst = appendString(dst, fieldDeviceModel, client.DeviceModel)
 	c.scratch = appendConsent(c.scratch[:0], p)
-	dst, _ = appendBytes(dst, fieldConsent, c.scratch)
+	dst = appendText(dst, fieldConsent, c.scratch)
 	for _, name := range p.Lint.Names() {
-		dst, _ = appendString(dst, fieldLint, name)
+		dst = appendString(dst, fieldLint, name)
 	}
-	dst, _ = appendBytes(dst, fieldURLMap, e.URLMap)
+	dst = appendText(dst, fieldURLMap, e.URLMap)
 
 	rec.Invalid = false
-	rec.EventType, rec.AdvertiserID, rec.CampaignID = eventType.of(dst), advertiser.of(dst), campaign.of(dst)
+	rec.EventType, rec.AdvertiserID, rec.CampaignID = event.of(dst), advertiser.of(dst), campaign.of(dst)
 	rec.CreativeID, rec.PlacementID, rec.SiteID = creative.of(dst), placement.of(dst), site.of(dst)
 	rec.UserID, rec.PageURL, rec.Country = user.of(dst), page.of(dst), country.of(dst)
 	rec.Browser, rec.OS, rec.DeviceType = browser.of(dst), os.of(dst), device.of(dst)
 	return dst
 }
 
-func (c *Converter) appendHost(dst []byte, field protowire.Number, url []byte) []byte {
-	host := pixelurl.HostOf(url, c.scratch[:0])
-	if host == nil {
+func appendHost(dst []byte, field protowire.Number, url []byte) []byte {
+	if len(url) == 0 {
 		return dst
 	}
-	c.scratch = host
-	dst, _ = appendBytes(dst, field, host)
-	return dst
+	row, from := begin(dst, field)
+	if row = pixelurl.HostOf(url, row); row == nil {
+		return dst
+	}
+	return end(row, from)
 }
 
 // appendEdge appends the letters before '-' of a cacheId such as SIN-7c9ff679,
@@ -210,16 +223,32 @@ func appendLetters(dst, s []byte) []byte {
 	return dst
 }
 
-// appendBytes appends a string, bytes or message field, unless it is empty:
-// absent is NULL and never "". It also returns where the value stands.
-func appendBytes(dst []byte, field protowire.Number, v []byte) ([]byte, span) {
-	n, i := len(v), len(dst)
-	if n == 0 {
-		return dst, span{}
+// appendKept is appendText that also returns where the value stands.
+func appendKept(dst []byte, field protowire.Number, v []byte) ([]byte, span) {
+	dst = appendText(dst, field, v)
+	return dst, last(dst, len(v))
+}
+
+// appendText appends a string, bytes or message field, unless it is empty:
+// absent is NULL and never "".
+func appendText(dst []byte, field protowire.Number, v []byte) []byte {
+	if len(v) == 0 {
+		return dst
 	}
+	return appendFull(dst, field, v)
+}
+
+// appendString is appendText for a string.
+func appendString(dst []byte, field protowire.Number, v string) []byte {
+	return appendText(dst, field, unsafe.Slice(unsafe.StringData(v), len(v)))
+}
+
+// appendFull appends a value that is not empty.
+func appendFull(dst []byte, field protowire.Number, v []byte) []byte {
+	n, i := len(v), len(dst)
 	if n >= 1<<7 || cap(dst)-i < n+3 {
-		dst = append(appendLength(dst, field, n), v...)
-		return dst, span{len(dst) - n, len(dst)}
+		dst = protowire.AppendVarint(appendTag(dst, field, protowire.BytesType), uint64(n))
+		return append(dst, v...)
 	}
 	// Fast path: a short value, and there is room.
 	dst = dst[:i+n+3]
@@ -233,30 +262,48 @@ func appendBytes(dst []byte, field protowire.Number, v []byte) ([]byte, span) {
 		dst[i+2] = byte(n)
 		i += 3
 	}
-	copy(dst[i:i+n], v)
-	return dst[:i+n], span{i, i + n}
+	out := dst[i : i+n]
+	switch { // copy, without a call for the most frequent lengths
+	case n > 16:
+		copy(out, v)
+	case n >= 8: // two words that overlap
+		first, last := binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[n-8:])
+		binary.LittleEndian.PutUint64(out, first)
+		binary.LittleEndian.PutUint64(out[n-8:], last)
+	case n >= 4:
+		first, last := binary.LittleEndian.Uint32(v), binary.LittleEndian.Uint32(v[n-4:])
+		binary.LittleEndian.PutUint32(out, first)
+		binary.LittleEndian.PutUint32(out[n-4:], last)
+	default:
+		for j := range out {
+			out[j] = v[j]
+		}
+	}
+	return dst[:i+n]
 }
 
-func appendString(dst []byte, field protowire.Number, v string) ([]byte, span) {
-	if v == "" {
-		return dst, span{}
-	}
-	dst = append(appendLength(dst, field, len(v)), v...)
-	return dst, span{len(dst) - len(v), len(dst)}
+// begin appends what stands before a value that the caller appends in place, and
+// returns where the value will begin. end puts the length there.
+func begin(dst []byte, field protowire.Number) (row []byte, from int) {
+	row = append(appendTag(dst, field, protowire.BytesType), 0)
+	return row, len(row)
 }
 
-// appendLength appends what stands before a value of n bytes. It is protowire's
-// AppendTag and AppendVarint, quicker for the numbers of two bytes at most that
-// occur here.
-func appendLength(dst []byte, field protowire.Number, n int) []byte {
-	dst = appendTag(dst, field, protowire.BytesType)
-	switch {
-	case n < 1<<7:
-		return append(dst, byte(n))
-	case n < 1<<14:
-		return append(dst, byte(n)|0x80, byte(n>>7))
+// end completes the field that begin began and whose value, row[from:], has been
+// appended.
+func end(row []byte, from int) []byte {
+	n := len(row) - from
+	if n < 1<<7 {
+		row[from-1] = byte(n)
+		return row
 	}
-	return protowire.AppendVarint(dst, uint64(n))
+	// The length takes more than the one byte that begin left for it.
+	var length [binary.MaxVarintLen64]byte
+	more := binary.PutUvarint(length[:], uint64(n)) - 1
+	row = append(row, length[:more]...)
+	copy(row[from+more:], row[from:from+n])
+	copy(row[from-1:], length[:more+1])
+	return row
 }
 
 func appendTag(dst []byte, field protowire.Number, wireType protowire.Type) []byte {

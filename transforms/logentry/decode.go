@@ -86,8 +86,12 @@ func (d *Decoder) object(data []byte, i int, in field, e *Entry, depth int) int 
 		if c != '"' {
 			return d.expected(data, i, "a member name")
 		}
-		name, end := d.text(data, i+1)
-		if end < 0 {
+		end := d.index.Next(i + 1)
+		var name []byte
+		if end < len(data) && data[end] == '"' { // as in text, without a call
+			name = data[i+1 : end]
+			end++
+		} else if name, end = d.text(data, i+1); end < 0 {
 			return -1
 		}
 		if c, i = next(data, end); c != ':' {

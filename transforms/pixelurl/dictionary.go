@@ -234,6 +234,9 @@ func (m meaning) String() string {
 func (d *Dictionary) index() {
 	size := 1 << bits.Len(uint(2*len(d.byName)))
 	d.slots = make([]slot, size)
+	for i := range d.slots {
+		d.slots[i].meaning = meansNothing
+	}
 	names := make([]string, 0, len(d.byName))
 	for name := range d.byName {
 		names = append(names, name)
@@ -252,13 +255,11 @@ func (d *Dictionary) index() {
 // lookup returns what a name means.
 func (d *Dictionary) lookup(name []byte) binding {
 	word := firstWord(name)
-	mask := uint64(len(d.slots) - 1)
-	for i := hash(word, len(name)) & mask; ; i = (i + 1) & mask {
-		s := &d.slots[i]
-		if s.name == "" {
-			return binding{meaning: meansNothing}
-		}
-		if s.word == word && len(s.name) == len(name) && (len(name) <= 8 || equalFold(name[8:], s.name[8:])) {
+	slots := d.slots
+	for i := hash(word, len(name)); ; i++ {
+		s := &slots[i&uint64(len(slots)-1)]
+		// A free slot has the empty name, and means nothing.
+		if s.word == word && len(s.name) == len(name) && (len(name) <= 8 || equalFold(name[8:], s.name[8:])) || s.name == "" {
 			return s.binding
 		}
 	}
@@ -274,16 +275,21 @@ func hash(word uint64, length int) uint64 {
 // firstWord returns the first eight bytes of a name, or all with zeros after
 // them, with ASCII letters in lower case.
 func firstWord(name []byte) uint64 {
-	var x uint64
-	switch n := len(name); {
-	case n >= 8:
-		x = binary.LittleEndian.Uint64(name)
-	case n >= 4: // two words that overlap
-		x = uint64(binary.LittleEndian.Uint32(name)) | uint64(binary.LittleEndian.Uint32(name[n-4:]))<<(8*(n-4))
-	case n > 0:
-		x = uint64(name[0]) | uint64(name[n/2])<<(8*(n/2)) | uint64(name[n-1])<<(8*(n-1))
+	if len(name) >= 8 {
+		return lowerWord(binary.LittleEndian.Uint64(name))
 	}
-	return lowerWord(x)
+	return lowerWord(shortWord(name))
+}
+
+// shortWord returns up to seven bytes with zeros after them.
+func shortWord(name []byte) uint64 {
+	switch n := len(name); {
+	case n >= 4: // two words that overlap
+		return uint64(binary.LittleEndian.Uint32(name)) | uint64(binary.LittleEndian.Uint32(name[n-4:]))<<(8*(n-4))
+	case n > 0:
+		return uint64(name[0]) | uint64(name[n/2])<<(8*(n/2)) | uint64(name[n-1])<<(8*(n-1))
+	}
+	return 0
 }
 
 // lowerWord is lowerByte for eight bytes at once.

@@ -160,7 +160,8 @@ func hostOf(authority []byte) []byte {
 }
 
 func isHTTP(scheme []byte) bool {
-	return equalFold(scheme, "http") || equalFold(scheme, "https")
+	return string(scheme) == "https" || string(scheme) == "http" ||
+		equalFold(scheme, "http") || equalFold(scheme, "https")
 }
 
 func isSchemeByte(c byte, first bool) bool {
