@@ -170,7 +170,7 @@ var (
 	referenceNoHost  = regexp.MustCompile("[\x00-\x20#/:<>?@\\[\\\\\\]^|\x7f]")
 	referenceAddress = regexp.MustCompile(`^\[[0-9A-Fa-f:.]+\]$`)
 	referenceEscape  = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-	referenceTimes   = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](\d\d):(\d\d))$`)
+	referenceTimes   = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-](\d\d):(\d\d))$`)
 	referenceSeconds = regexp.MustCompile(`^-?[0-9]+(\.[0-9]{1,9})?s$`)
 	referenceEdge    = regexp.MustCompile(`^([A-Za-z]{3})-`)
 	referenceCountry = regexp.MustCompile(`^[A-Za-z]{2}$`)
@@ -213,7 +213,7 @@ func referenceTime(s string) (int64, bool) {
 		// The second after 23:59:59 UTC.
 		s, leap = s[:17]+"59"+s[19:], time.Second
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
 	if leap > 0 && t.UTC().Format("15:04:05") != "23:59:59" {
 		return 0, false
 	}

@@ -73,7 +73,7 @@ func (s *shaper) oddValue() any {
 		json.Number("0"), json.Number("-0"), json.Number("200.0"), json.Number("2e2"), json.Number("404"), json.Number("1e999999999"),
 		json.Number("0.5"), json.Number("9223372036854775808"), true, false, object{}, []any{}, []any{"a", nil},
 		object{{"insertId", "x"}, {"requestUrl", json.Number("1")}}, strings.Repeat("x", 100),
-		"2026-01-15T12:00:00Z", "2026-01-15T23:59:60Z", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59.9999999+23:59", "0.0000019s", "-1.5s",
+		"2026-01-15T12:00:00Z", "2026-01-15t12:00:00z", "2026-01-15T23:59:60Z", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59.9999999+23:59", "0.0000019s", "-1.5s",
 		"203.0.113.93:4711", "[2001:db8::1]:443", "::ffff:203.0.113.9", "2001:db8:1:2::3%eth0", "sin-1", "SIN-x", "S\u0130N-1", "de", "d\u00df")
 }
 

@@ -158,8 +158,12 @@ func (d *Decoder) value(data []byte, i int, f field, e *Entry, depth int) int {
 	kind := specs[f].kind
 	switch c := data[i]; {
 	case c == '"' && kind != kindObject && kind != kindBool:
-		text, end := d.text(data, i+1)
-		if end < 0 {
+		end := d.index.Next(i + 1)
+		var text []byte
+		if end < len(data) && data[end] == '"' { // as in text, without a call
+			text = data[i+1 : end : end]
+			end++
+		} else if text, end = d.text(data, i+1); end < 0 {
 			return -1
 		}
 		if kind == kindText {

@@ -198,7 +198,7 @@ func referenceInteger(raw []byte) (int64, bool) {
 	return v.Num().Int64(), true
 }
 
-var timeFormat = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-](\d\d):(\d\d))$`)
+var timeFormat = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-](\d\d):(\d\d))$`)
 
 // referenceTime reads a time with package time, which takes some forms that RFC
 // 3339 has not, and does not take leap seconds: of those it is not sure.
@@ -210,7 +210,7 @@ func referenceTime(s string) (v OptInt64, sure bool) {
 	if s[17:19] == "60" {
 		return OptInt64{}, false
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
 	if err != nil || t.UTC().Year() < 1 || t.UTC().Year() > 9999 {
 		return OptInt64{}, true
 	}

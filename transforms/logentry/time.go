@@ -14,14 +14,15 @@ const (
 // the Unix epoch, with finer digits dropped (towards the past, before 1970 too).
 //
 // It is false for anything else: the date must exist, the result must lie in the
-// years 0001 to 9999 of UTC, T and Z must be upper case. Second 60 is taken at
+// years 0001 to 9999 of UTC. T and Z may be lower case, as the note in RFC 3339,
+// section 5.6, allows. Second 60 is taken at
 // 23:59 UTC only, where leap seconds are, as the second that follows: neither
 // Unix time nor BigQuery has a place of its own for it.
 func ParseTime(b []byte) (micros int64, ok bool) {
 	// 0123456789012345678
 	// 2006-01-02T15:04:05
 	if len(b) < len("2006-01-02T15:04:05Z") ||
-		b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' {
+		b[4] != '-' || b[7] != '-' || b[10]|0x20 != 't' || b[13] != ':' || b[16] != ':' {
 		return 0, false
 	}
 	century, ok1 := twoDigits(b, 0)
@@ -107,7 +108,7 @@ func fractionMicros(b []byte) (micros int64, rest []byte, ok bool) {
 
 // offsetSeconds reads Z or an offset such as +08:00.
 func offsetSeconds(b []byte) (seconds int64, ok bool) {
-	if len(b) == 1 && b[0] == 'Z' {
+	if len(b) == 1 && b[0]|0x20 == 'z' {
 		return 0, true
 	}
 	if len(b) != len("+08:00") || b[0] != '+' && b[0] != '-' || b[3] != ':' {

@@ -85,7 +85,9 @@ var (
 // canonical name beats aliases, and among equals the first wins, leaving aside
 // empty values and macros. The other pairs go to params.
 func (p *Parser) Parse(query []byte, r *Result) {
-	*r = Result{params: r.params[:0]}
+	params := r.params[:0]
+	*r = Result{}
+	r.params = params
 	p.scratch = p.scratch[:0]
 	p.won, p.canonical = 0, 0
 	separator := byte('&')

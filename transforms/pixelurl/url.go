@@ -28,12 +28,15 @@ var rootPath = []byte("/")
 // Split takes a request URL apart. ok is false unless the URL is absolute, its
 // scheme is http or https, and it has a host; nothing else is checked.
 func Split(raw []byte) (u URL, ok bool) {
-	scheme, authority, rest, ok := splitAuthority(raw)
+	scheme, authority, rest, plain, ok := splitAuthority(raw)
 	if !ok || !isHTTP(scheme) {
 		return URL{}, false
 	}
-	u.Scheme = scheme
-	if u.Host = hostOf(authority); u.Host == nil {
+	u.Scheme, u.Host = scheme, authority
+	if !plain {
+		u.Host = hostOf(authority)
+	}
+	if len(u.Host) == 0 {
 		return URL{}, false
 	}
 	u.Path = rest
@@ -74,7 +77,7 @@ func HostOf(raw, dst []byte) []byte {
 			return AppendLower(dst, raw[from:end])
 		}
 	}
-	_, authority, _, ok := splitAuthority(raw)
+	_, authority, _, _, ok := splitAuthority(raw)
 	if !ok {
 		return nil
 	}
@@ -100,8 +103,9 @@ func HostOf(raw, dst []byte) []byte {
 
 // splitAuthority cuts scheme://authority from what follows. The scheme is empty
 // for a URL that begins with //. As in browsers, a backslash ends the authority
-// of http and https too.
-func splitAuthority(raw []byte) (scheme, authority, rest []byte, ok bool) {
+// of http and https too. The authority is a mere host, perhaps an empty one, if
+// plain.
+func splitAuthority(raw []byte) (scheme, authority, rest []byte, plain, ok bool) {
 	// Fast path: what nearly all URLs begin with.
 	backslash := true
 	switch {
@@ -117,12 +121,12 @@ func splitAuthority(raw []byte) (scheme, authority, rest []byte, ok bool) {
 		scheme, rest = raw[:i], raw[i:]
 		if i > 0 {
 			if len(rest) == 0 || rest[0] != ':' {
-				return nil, nil, nil, false
+				return nil, nil, nil, false, false
 			}
 			rest = rest[1:]
 		}
 		if len(rest) < 2 || rest[0] != '/' || rest[1] != '/' {
-			return nil, nil, nil, false
+			return nil, nil, nil, false, false
 		}
 		rest = rest[2:]
 		backslash = isHTTP(scheme)
@@ -131,13 +135,14 @@ func splitAuthority(raw []byte) (scheme, authority, rest []byte, ok bool) {
 	for end < len(rest) && plainInHost[rest[end]] {
 		end++
 	}
+	mere := end
 	for end < len(rest) {
 		if c := rest[end]; c == '/' || c == '?' || c == '#' || c == '\\' && backslash {
 			break
 		}
 		end++
 	}
-	return scheme, rest[:end], rest[end:], true
+	return scheme, rest[:end:end], rest[end:], end == mere, true
 }
 
 // hostOf cuts user and port off an authority; nil if no host is left.
