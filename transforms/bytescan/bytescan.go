@@ -1,10 +1,14 @@
 // Package bytescan finds the bytes that matter to a parser: an [Index] of some
 // data jumps from one byte of a [Set] to the next.
 //
-// Where the processor has AVX2, the index is a bitmap that is made at once, 64
-// bytes at a time. Elsewhere, and with the build tag purego, Next looks at the
-// data, 8 bytes at a time; the results are the same. What AVX2 gains is in the
-// README, under Performance.
+// The index is a bitmap that is made at once: with AVX2, 64 bytes at a time, where
+// the processor has it; elsewhere, and with the build tag purego, 8 bytes at a
+// time. The results are the same. On an AMD EPYC a typical log entry becomes a row
+// in 1.81 us with AVX2 and in 2.46 us with purego: the least that
+//
+//	go test -run '^$' -bench Convert -benchtime 1000x -count 60 ./transforms/impression
+//
+// printed, with and without -tags purego, six times each in turn.
 package bytescan
 
 import (
@@ -123,29 +127,24 @@ func (x *Index) next(from int) int {
 
 // maskGo is makeMask in plain Go.
 func maskGo(dst []uint64, set *Set, data []byte) {
-	for i := range dst {
-		var word uint64
-		block := data[64*i : min(64*i+64, len(data))]
-		for at := 0; at < len(block); at += 8 {
-			var x uint64
-			if rest := block[at:]; len(rest) >= 8 {
-				x = binary.LittleEndian.Uint64(rest)
-			} else {
-				var last [8]byte
-				copy(last[:], rest)
-				x = binary.LittleEndian.Uint64(last[:])
-			}
-			word |= uint64(set.find(x)) << at
-		}
-		if rest := len(block); rest < 64 {
-			word &= 1<<rest - 1
-		}
-		dst[i] = word
+	for len(data) >= 64 {
+		dst[0] = maskBlock(set, (*[64]byte)(data))
+		dst, data = dst[1:], data[64:]
 	}
+	var last [64]byte
+	copy(last[:], data)
+	dst[0] = maskBlock(set, &last) & (1<<len(data) - 1)
+}
+
+func maskBlock(set *Set, block *[64]byte) (word uint64) {
+	for at := 56; at >= 0; at -= 8 {
+		word = word<<8 | set.find(binary.LittleEndian.Uint64(block[at:]))
+	}
+	return word
 }
 
 // find has a bit for each of eight bytes, set if the byte is in the set.
-func (s *Set) find(x uint64) byte {
+func (s *Set) find(x uint64) uint64 {
 	const low = ^uint64(highBits)
 	// The high bit of each byte is clear in one of these if the low seven bits
 	// are those of a single byte or below the bound. No sum carries.
@@ -156,5 +155,5 @@ func (s *Set) find(x uint64) byte {
 		((x & low) + s.fromBound)
 	found := (^others | x) & highBits
 	// The product gathers the eight high bits in its highest byte.
-	return byte(found >> 7 * 0x0102040810204080 >> 56)
+	return found >> 7 * 0x0102040810204080 >> 56
 }
