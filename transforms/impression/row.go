@@ -238,7 +238,7 @@ func appendText(dst []byte, field protowire.Number, v []byte) []byte {
 	return appendFull(dst, field, v)
 }
 
-// appendString is appendText for a string.
+// appendString is appendText for a string, whose bytes are only read.
 func appendString(dst []byte, field protowire.Number, v string) []byte {
 	return appendText(dst, field, unsafe.Slice(unsafe.StringData(v), len(v)))
 }
