@@ -141,24 +141,6 @@ func TestReuse(t *testing.T) {
 			t.Errorf("%d values: a sketch that is used again has other bytes", n)
 		}
 	}
-	ids := make([]string, 300)
-	for i := range ids {
-		ids[i] = "user-" + strconv.Itoa(i)
-	}
-	var b []byte
-	allocs := testing.AllocsPerRun(100, func() {
-		s.Reset()
-		for _, id := range ids {
-			s.Add(id)
-		}
-		b, _ = s.AppendBinary(b[:0])
-		if err := s.UnmarshalBinary(b); err != nil {
-			t.Error(err)
-		}
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations for a sketch that is used again", allocs)
-	}
 }
 
 // TestDenseIsDecidedBySet builds the one case in which a list can become shorter
