@@ -147,6 +147,10 @@ bench-docs: toolchain ## The same, into the README
 bench-all: compiler ## Run all benchmarks
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem $(TESTFLAGS) $(PKG)
 
+.PHONY: load-test
+load-test: bin/pixelbeam bin/pixelload ## Run the job at RATE for DURATION; print rate, CPU, memory, books
+	bin/pixelload --rate '$(RATE)' --duration '$(DURATION)' $(LOADFLAGS) -- bin/pixelbeam --quiet $(JOBFLAGS)
+
 .PHONY: fuzz
 fuzz: compiler ## Run each fuzz target for FUZZTIME
 	@$(GO) test -list '^Fuzz' $(PKG) | \

@@ -23,7 +23,7 @@ const (
 	RunnerPrism    = "prism"    // local, streaming and batch, in process
 	RunnerDirect   = "direct"   // local, batch only
 	RunnerDataflow = "dataflow" // Google Cloud Dataflow
-	RunnerFlink    = "flink"    // a Flink job server
+	RunnerFlink    = "flink"    // a Flink job server, batch only
 )
 
 // Deliveries of rows to the table impressions.
@@ -197,6 +197,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Streaming() && o.Runner == RunnerDirect {
 		wrong("--runner=direct runs batch jobs only: give --input, or --runner=prism")
+	}
+	if o.Streaming() && o.Runner == RunnerFlink {
+		wrong("--runner=flink runs batch jobs only, so far: it resumes a reader before its checkpoint, so that a crash could lose what was acknowledged; give --input, or --runner=dataflow or prism")
 	}
 	if o.Topic != "" && o.Runner != RunnerDataflow {
 		wrong("--topic works on Dataflow only: give --subscription")

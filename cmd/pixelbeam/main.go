@@ -54,7 +54,7 @@ func command() *cobra.Command {
 	opts := pipeline.DefaultOptions()
 	opts.Version = cli.Build().String()
 	own := flag.NewFlagSet("pixelbeam", flag.ContinueOnError)
-	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink")
+	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink (batch)")
 	opts.RegisterFlags(own)
 	var quiet bool
 	own.BoolVar(&quiet, "quiet", false, "no progress on standard error")
