@@ -239,6 +239,9 @@ func (o *Options) Validate() error {
 	default:
 		wrong("--bigquery_delivery=%s is not known: give at_least_once or exactly_once", o.BigQueryDelivery)
 	}
+	if o.BigQueryDelivery == DeliveryExactlyOnce && o.BigQueryDataset == "" {
+		wrong("--bigquery_delivery=exactly_once is for a table: give --bigquery_dataset")
+	}
 	if o.BigQueryDelivery == DeliveryExactlyOnce && o.Runner == RunnerDirect {
 		wrong("--bigquery_delivery=exactly_once keeps state, which --runner=direct does not: give --runner=prism")
 	}

@@ -13,8 +13,9 @@ import (
 	"pixelbeam/transforms/useragent"
 )
 
-// minute returns the records of n generated entries, all of one minute.
-func minute(b *testing.B, n int) []impression.Record {
+// minute returns the records of n generated impressions, all of one minute, and the
+// bytes of their log entries and rows.
+func minute(b *testing.B, n int) (records []impression.Record, entryBytes, rowBytes int) {
 	b.Helper()
 	c, err := impression.NewConverter(impression.Options{}, useragent.SharedCache())
 	if err != nil {
@@ -22,27 +23,29 @@ func minute(b *testing.B, n int) []impression.Record {
 	}
 	g := traffic.New(traffic.DefaultOptions())
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC).UnixMicro()
-	var records []impression.Record
 	for len(records) < n {
 		var e traffic.Entry
 		g.Next(&e)
 		m := logentry.Message{Data: e.Data, Timestamp: e.Timestamp}
 		var r impression.Record
-		if _, v := c.Convert(&m, nil, &r); v.Kind == impression.Impression {
+		if row, v := c.Convert(&m, nil, &r); v.Kind == impression.Impression {
+			entryBytes += len(e.Data)
+			rowBytes += len(row)
 			r.EventTime = start + int64(len(records))*int64(time.Minute/time.Microsecond)/int64(n)
 			records = append(records, r)
 		}
 	}
-	return records
+	return records, entryBytes, rowBytes
 }
 
 // BenchmarkWindow counts a minute of 200,000 impressions in bundles of 5,000 and 16
 // shards, without Beam, and reports what it costs an impression: nanoseconds, bytes
 // that are shuffled, bytes of the state of open windows, rows of impression_counts
-// and their bytes.
+// and their bytes; and beside them the bytes of a log entry and of its row of
+// impressions.
 func BenchmarkWindow(b *testing.B) {
 	const n, bundle, shards = 200_000, 5_000, 16
-	records := minute(b, n)
+	records, entryBytes, impressionBytes := minute(b, n)
 	encoder, err := NewEncoder()
 	if err != nil {
 		b.Fatal(err)
@@ -90,9 +93,11 @@ func BenchmarkWindow(b *testing.B) {
 	}
 	each := func(v int) float64 { return float64(v) / n }
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/impression")
+	b.ReportMetric(each(entryBytes), "entry-B/impression")
+	b.ReportMetric(each(impressionBytes), "impression-row-B/impression")
 	b.ReportMetric(each(shuffled), "shuffled-B/impression")
 	b.ReportMetric(each(state), "state-B/impression")
 	b.ReportMetric(each(rows), "rows/impression")
-	b.ReportMetric(each(rowBytes), "row-B/impression")
+	b.ReportMetric(each(rowBytes), "count-row-B/impression")
 	b.ReportMetric(0, "ns/op")
 }
