@@ -32,7 +32,7 @@ JOBFLAGS ?= --counts=false
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z_-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z_-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nVariables, as in make run TRAFFIC=100:\n'
 	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
@@ -57,8 +57,7 @@ bin/pixellocal bin/pixelctl bin/pixelload: compiler
 	CGO_ENABLED=1 $(GO) build -o $@ ./cmd/$(@F)
 
 # What workers run: static, without symbols, the same bytes from every folder.
-# The tag leaves out Cloud Storage over gRPC, a quarter of the size, which nothing
-# here uses.
+# The tag leaves out Cloud Storage over gRPC, which nothing here uses.
 RELEASE := bin/release/pixelbeam-linux
 RELEASEFLAGS := -trimpath -tags disable_grpc_modules -ldflags '-s -w -buildid='
 
