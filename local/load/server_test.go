@@ -213,6 +213,71 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// Rows of a BUFFERED stream arrive when they are flushed, at the offsets of the
+// protocol.
+func TestBuffered(t *testing.T) {
+	s := start(t, Options{Count: 1})
+	mw, err := managedwriter.NewClient(t.Context(), "p", clientOptions(s)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mw.Close()
+	descriptor, err := adapt.NormalizeDescriptor((&pixelbeamv1.Impression{}).ProtoReflect().Descriptor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := mw.NewManagedStream(t.Context(),
+		managedwriter.WithDestinationTable(managedwriter.TableParentFromParts("p", "d", "impressions")),
+		managedwriter.WithType(managedwriter.BufferedStream), managedwriter.WithSchemaDescriptor(descriptor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendAt := func(offset int64, n int, want codes.Code) {
+		t.Helper()
+		var rows [][]byte
+		for i := range n {
+			row, err := proto.Marshal(&pixelbeamv1.Impression{InsertId: proto.String(fmt.Sprint(offset, i)), EventTime: proto.Int64(1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		result, err := stream.AppendRows(t.Context(), rows, managedwriter.WithOffset(offset))
+		if err == nil {
+			_, err = result.GetResult(t.Context())
+		}
+		if status.Code(err) != want {
+			t.Errorf("append at %d: %v, want %v", offset, err, want)
+		}
+	}
+	flush := func(offset int64, want codes.Code, rows int64) {
+		t.Helper()
+		if _, err := stream.FlushRows(t.Context(), offset); status.Code(err) != want {
+			t.Errorf("flush of %d: %v, want %v", offset, err, want)
+		}
+		if got := s.Stats().Rows["impressions"]; got != rows {
+			t.Errorf("flush of %d: %d rows have arrived, want %d", offset, got, rows)
+		}
+	}
+	appendAt(0, 3, codes.OK)
+	appendAt(0, 3, codes.AlreadyExists)
+	appendAt(4, 1, codes.OutOfRange)
+	flush(1, codes.OK, 2)
+	flush(1, codes.AlreadyExists, 2)
+	flush(3, codes.OutOfRange, 2)
+	appendAt(3, 2, codes.OK)
+	flush(4, codes.OK, 5)
+	if n, err := stream.Finalize(t.Context()); err != nil || n != 5 {
+		t.Errorf("finalize: %d rows, %v", n, err)
+	}
+	appendAt(5, 1, codes.FailedPrecondition)
+	if _, err := mw.NewManagedStream(t.Context(),
+		managedwriter.WithDestinationTable(managedwriter.TableParentFromParts("p", "d", "ledger")),
+		managedwriter.WithType(managedwriter.BufferedStream), managedwriter.WithSchemaDescriptor(descriptor)); status.Code(err) != codes.Unimplemented {
+		t.Errorf("a stream of another table: %v", err)
+	}
+}
+
 func TestBigtable(t *testing.T) {
 	s := start(t, Options{Count: 1})
 	c, err := bigtable.NewClient(t.Context(), "p", "i", clientOptions(s)...)

@@ -27,27 +27,38 @@ const impressions = "impressions"
 type arrivals struct {
 	mu   sync.Mutex
 	rows map[string]int64 // by table; Bigtable's too
+	// streams are the BUFFERED ones by name.
+	streams map[string]*bufferedStream
 	// seen has a bit for each message whose row came.
 	seen              []uint64
 	distinct          int64
 	repeated, strange int64 // rows that had come before; of no message of ours
 }
 
-// impression notes the row of an impression. mu is held.
-func (a *arrivals) impression(row []byte) {
+// messageOf returns the number of the message whose impression a row is, or -1 if
+// it is none of ours.
+func messageOf(row []byte) int64 {
 	// The insert_id is the first field of the row as the job writes it, and the
 	// first of its number in any other.
-	id, number := []byte(nil), int64(0)
+	id := []byte(nil)
 	_ = fields(row, func(field protowire.Number, value []byte, _ uint64) {
 		if field == 1 && id == nil {
 			id = value
 		}
 	})
-	ok := len(id) == idSize && string(id[:len(idPrefix)]) == idPrefix
-	if ok {
-		number, ok = parseDigits(id[len(idPrefix):])
+	if len(id) != idSize || string(id[:len(idPrefix)]) != idPrefix {
+		return -1
 	}
+	number, ok := parseDigits(id[len(idPrefix):])
 	if !ok {
+		return -1
+	}
+	return number
+}
+
+// impression notes the row of a message's impression. mu is held.
+func (a *arrivals) impression(number int64) {
+	if number < 0 {
 		a.strange++
 		return
 	}
@@ -80,7 +91,7 @@ func (a *arrivals) last() int64 {
 }
 
 // writeService is google.cloud.bigquery.storage.v1.BigQueryWrite with default
-// streams only. A table is there if it is asked for.
+// streams, and BUFFERED ones of impressions. A table is there if it is asked for.
 func (s *Server) writeService() *grpc.ServiceDesc {
 	return &grpc.ServiceDesc{
 		ServiceName: "google.cloud.bigquery.storage.v1.BigQueryWrite",
@@ -93,9 +104,16 @@ func (s *Server) writeService() *grpc.ServiceDesc {
 			}); err != nil {
 				return nil, err
 			}
+			if s.buffered(name) != nil {
+				return &storagepb.WriteStream{Name: name, Type: storagepb.WriteStream_BUFFERED}, nil
+			}
 			_, err := tableOf(name)
 			return &storagepb.WriteStream{Name: name, Type: storagepb.WriteStream_COMMITTED}, err
-		})},
+		}),
+			unary("CreateWriteStream", s.createWriteStream),
+			unary("FlushRows", s.flushRows),
+			unary("FinalizeWriteStream", s.finalizeWriteStream),
+		},
 		Streams: []grpc.StreamDesc{{
 			StreamName: "AppendRows", ServerStreams: true, ClientStreams: true,
 			Handler: func(_ any, stream grpc.ServerStream) error { return s.appendRows(stream) },
@@ -114,6 +132,7 @@ func tableOf(stream string) (string, error) {
 
 func (s *Server) appendRows(stream grpc.ServerStream) error {
 	table, schema := "", false
+	var buffered *bufferedStream // nil: the default stream
 	var request frame
 	// AppendRowsResponse with an append_result without an offset.
 	stored := frame{bytes: []byte{1<<3 | 2, 0}}
@@ -127,7 +146,7 @@ func (s *Server) appendRows(stream grpc.ServerStream) error {
 		if len(request.bytes) > maxRequest {
 			return grpcstatus.Errorf(codes.InvalidArgument, "the request has %d bytes, the limit is %d", len(request.bytes), maxRequest)
 		}
-		var name, data, rows []byte
+		var name, offset, data, rows []byte
 		for _, level := range []struct {
 			message *[]byte
 			pick    func(field protowire.Number, value []byte)
@@ -136,6 +155,8 @@ func (s *Server) appendRows(stream grpc.ServerStream) error {
 				switch field {
 				case 1:
 					name = value
+				case 2:
+					offset = value
 				case 4:
 					data = value
 				}
@@ -155,12 +176,24 @@ func (s *Server) appendRows(stream grpc.ServerStream) error {
 		}
 		if table == "" || len(name) > 0 {
 			var err error
-			if table, err = tableOf(string(name)); err != nil {
+			if buffered = s.buffered(string(name)); buffered != nil {
+				table = impressions
+			} else if table, err = tableOf(string(name)); err != nil {
 				return err
 			}
 		}
 		if !schema {
 			return grpcstatus.Error(codes.InvalidArgument, "the first request has no writer schema")
+		}
+		if buffered != nil {
+			response, err := s.buffer(buffered, offset, rows)
+			if err == nil {
+				err = stream.SendMsg(response)
+			}
+			if err != nil {
+				return err
+			}
+			continue
 		}
 		if err := s.arrive(table, rows); err != nil {
 			return err
@@ -183,7 +216,7 @@ func (s *Server) arrive(table string, rows []byte) error {
 		}
 		n++
 		if table == impressions {
-			a.impression(row)
+			a.impression(messageOf(row))
 		}
 	})
 	a.rows[table] += n
