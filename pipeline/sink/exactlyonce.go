@@ -86,7 +86,7 @@ func (c OnceConfig) Validate() error {
 // commit a bundle's state and outputs together, as Dataflow does in its
 // exactly-once mode, and Prism.
 //
-//	rows -> pack by shard and minute -> once (drops copies) -> append at the
+//	rows -> pack by shard and time -> once (drops copies) -> append at the
 //	offset in the shard's state, to its BUFFERED stream -> show up to the mark
 //
 // BigQueryOnce panics if cfg does not pass Validate.
@@ -114,7 +114,18 @@ func BigQueryOnce(s beam.Scope, rows beam.PCollection, cfg OnceConfig) (refused 
 	return refused
 }
 
-// packOnceFn packs the rows of a bundle by shard and minute.
+// onceSlice is the span of event time whose ids are one state. Every bundle reads
+// and writes the ids of the slices that it touches, nearly always the newest: in
+// slices of a minute that was most of the state's bytes.
+const onceSlice = 10 * time.Second
+
+// sliceStart returns the start of an event time's slice, in microseconds.
+func sliceStart(at int64) int64 {
+	minute := distinct.WindowStart(at)
+	return minute + (at-minute)/onceSlice.Microseconds()*onceSlice.Microseconds()
+}
+
+// packOnceFn packs the rows of a bundle by shard and slice of time.
 type packOnceFn struct {
 	Shards int
 
@@ -122,7 +133,7 @@ type packOnceFn struct {
 	bytes int
 }
 
-type packKey struct{ shard, minute int64 }
+type packKey struct{ shard, slice int64 }
 
 type rowPack struct {
 	rows     []packedRow
@@ -149,7 +160,7 @@ func (fn *packOnceFn) add(row schemas.Row, emit func(beam.EventTime, string, []b
 	if fn.packs == nil {
 		fn.packs = map[packKey]*rowPack{}
 	}
-	key := packKey{int64(binary.BigEndian.Uint64(id[:8]) % uint64(fn.Shards)), distinct.WindowStart(at)}
+	key := packKey{int64(binary.BigEndian.Uint64(id[:8]) % uint64(fn.Shards)), sliceStart(at)}
 	p := fn.packs[key]
 	if p == nil {
 		p = &rowPack{earliest: at}
@@ -176,24 +187,24 @@ func (fn *packOnceFn) flush(emit func(beam.EventTime, string, []byte)) {
 }
 
 func onceKey(k packKey) string {
-	return strconv.FormatInt(k.shard, 10) + "@" + strconv.FormatInt(k.minute, 10)
+	return strconv.FormatInt(k.shard, 10) + "@" + strconv.FormatInt(k.slice, 10)
 }
 
 func parseOnceKey(s string) (k packKey, err error) {
-	shard, minute, ok := strings.Cut(s, "@")
+	shard, slice, ok := strings.Cut(s, "@")
 	if ok {
 		if k.shard, err = strconv.ParseInt(shard, 10, 64); err == nil {
-			k.minute, err = strconv.ParseInt(minute, 10, 64)
+			k.slice, err = strconv.ParseInt(slice, 10, 64)
 		}
 	}
 	if !ok || err != nil {
-		return k, fmt.Errorf("sink: %q names no shard and minute", s)
+		return k, fmt.Errorf("sink: %q names no shard and time", s)
 	}
 	return k, nil
 }
 
 // onceFn lets the rows of an entry pass once. Its state is the ids of the entries
-// of a shard's minute, in order.
+// of a shard's slice of time, in order.
 type onceFn struct {
 	Table      string
 	KeptMicros int64
@@ -220,17 +231,20 @@ func (fn *onceFn) ProcessElement(ctx context.Context, sp state.Provider, tp time
 		return nil
 	}
 	if !seen {
-		end := k.minute + distinct.Window.Microseconds()
+		end := distinct.WindowStart(k.slice) + distinct.Window.Microseconds()
 		fn.Forget.Set(tp, time.UnixMicro(end+fn.KeptMicros), timers.WithNoOutputTimestamp())
 	}
 	if err := fn.IDs.Write(sp, known); err != nil {
 		return err
 	}
-	emit(k.shard, pack(fresh))
+	if len(fresh) < len(rows) {
+		packed = pack(fresh)
+	}
+	emit(k.shard, packed)
 	return nil
 }
 
-// OnTimer forgets a minute.
+// OnTimer forgets a slice.
 func (fn *onceFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, _ string, _ timers.Context, _ func(int64, []byte)) error {
 	return fn.IDs.Clear(sp)
 }

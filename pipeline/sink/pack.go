@@ -71,10 +71,18 @@ type packedRow struct {
 	row schemas.Row
 }
 
+// maxRowFraming is the most that the varints of a packed row take: its receive time
+// and three lengths.
+const maxRowFraming = binary.MaxVarintLen64 + 3*binary.MaxVarintLen32
+
 // pack encodes rows as one element: for each its id, a varint of its receive time
 // and its data, origin and source with their lengths, all compressed.
 func pack(rows []packedRow) []byte {
-	var b []byte
+	size := 0
+	for _, r := range rows {
+		size += len(r.id) + len(r.row.Data) + len(r.row.Origin) + len(r.row.Source) + maxRowFraming
+	}
+	b := make([]byte, 0, size)
 	for _, r := range rows {
 		b = append(b, r.id[:]...)
 		b = binary.AppendVarint(b, r.row.ReceiveTime)
