@@ -89,7 +89,8 @@ entries that were rejected or ignored. It balances if
   rejected = the entries in rejected_entries that the parser rejected
 
 Deliveries that come when the books of their minute are closed cannot be compared
-with what came before: as many rows may be missing (unmatched).
+with what came before: as many rows may be missing (unmatched). Entries of a run of the job that was killed before it wrote its
+books are recovered, if pixelctl restate has entered them.
 
 A minute that ended less than ` + settling.String() + ` ago is open: late entries may be
 on their way, so that it is shown and not judged (see --settled). If another does not
@@ -111,7 +112,7 @@ balance, the last column says where, and the exit code is 1.`,
 
 // books are those of a minute.
 type books struct {
-	read, impressions, rejected, ignored, duplicates, tooLate, unmatched int64
+	read, impressions, rejected, ignored, duplicates, tooLate, unmatched, recovered int64
 	// What the tables hold.
 	rows, gross, rejectedRows int64
 }
@@ -123,7 +124,7 @@ func (b *books) add(o *books) {
 		from int64
 	}{
 		{&b.read, o.read}, {&b.impressions, o.impressions}, {&b.rejected, o.rejected}, {&b.ignored, o.ignored},
-		{&b.duplicates, o.duplicates}, {&b.tooLate, o.tooLate}, {&b.unmatched, o.unmatched},
+		{&b.duplicates, o.duplicates}, {&b.tooLate, o.tooLate}, {&b.unmatched, o.unmatched}, {&b.recovered, o.recovered},
 		{&b.rows, o.rows}, {&b.gross, o.gross}, {&b.rejectedRows, o.rejectedRows},
 	} {
 		*f.to += f.from
@@ -162,11 +163,11 @@ var ledgerQueries = []struct {
 	sql string
 	put func(b *books, n []int64)
 }{
-	{`SELECT minute, ` + "`read`" + `, impressions, rejected, ignored, duplicates, too_late, unmatched
+	{`SELECT minute, ` + "`read`" + `, impressions, rejected, ignored, duplicates, too_late, unmatched, recovered
 FROM ledger_current WHERE minute >= @from AND minute < @to`,
 		func(b *books, n []int64) {
 			b.read, b.impressions, b.rejected, b.ignored = n[0], n[1], n[2], n[3]
-			b.duplicates, b.tooLate, b.unmatched = n[4], n[5], n[6]
+			b.duplicates, b.tooLate, b.unmatched, b.recovered = n[4], n[5], n[6], n[7]
 		}},
 	{`SELECT TIMESTAMP_TRUNC(event_time, MINUTE) AS minute, COUNT(*) AS n
 FROM (SELECT insert_id, event_time FROM impressions WHERE event_time >= @from AND event_time < @to GROUP BY insert_id, event_time)
@@ -189,6 +190,7 @@ var ledgerSchema = bigquery.Schema{
 	{Name: "duplicates", Type: bigquery.IntegerFieldType},
 	{Name: "too_late", Type: bigquery.IntegerFieldType},
 	{Name: "unmatched", Type: bigquery.IntegerFieldType},
+	{Name: "recovered", Type: bigquery.IntegerFieldType},
 	{Name: "rows", Type: bigquery.IntegerFieldType},
 	{Name: "gross", Type: bigquery.IntegerFieldType},
 	{Name: "status", Type: bigquery.StringFieldType},
@@ -235,7 +237,7 @@ func (l *ledgerFlags) run(ctx context.Context, out, notes io.Writer) error {
 				wrong++
 			}
 		}
-		if err := w.row([]bigquery.Value{minute, b.read, b.impressions, b.rejected, b.ignored, b.duplicates, b.tooLate, b.unmatched, b.rows, b.gross, status}); err != nil {
+		if err := w.row([]bigquery.Value{minute, b.read, b.impressions, b.rejected, b.ignored, b.duplicates, b.tooLate, b.unmatched, b.recovered, b.rows, b.gross, status}); err != nil {
 			return err
 		}
 	}
@@ -248,6 +250,9 @@ func (l *ledgerFlags) run(ctx context.Context, out, notes io.Writer) error {
 		fmt.Fprintf(notes, "pixelctl: there is nothing from %s to %s\n", l.span.from.String(), l.span.to.String())
 	} else if !counted {
 		fmt.Fprintln(notes, "pixelctl: impression_counts has nothing of these minutes, so it was not compared")
+	}
+	if sum.recovered > 0 {
+		fmt.Fprintf(notes, "pixelctl: %d entries were recovered from the tables: duplicates and ignored entries that were read with them are not known\n", sum.recovered)
 	}
 	if open > 0 {
 		fmt.Fprintf(notes, "pixelctl: %s open\n", isOrAre(open))

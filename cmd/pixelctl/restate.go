@@ -23,6 +23,7 @@ type restateFlags struct {
 	table            string
 	bigtableEndpoint string
 	profiles, dryRun bool
+	ledger           bool
 	settled          bool
 	parts            int
 	atOnce           time.Duration
@@ -42,6 +43,10 @@ next pane; so are the profiles of their users. That is for after a crash on Pris
 entries that came too late, a replay, or a changed list. Windows that were right are not
 touched, and to run it again changes nothing.
 
+Entries in the tables that the ledger lacks, since a run of the job was killed before
+it wrote its books, are entered there as recovered. What such a run had read and
+ignored, or read twice, is in no table and stays unknown.
+
 Windows that the job may still write are refused: those that ended less than
 ` + settling.String() + ` ago (see --settled).`,
 		Example: `  pixelctl restate --from=2026-01-15T12:00 --to=2026-01-15T13:00 --dry_run
@@ -57,6 +62,7 @@ Windows that the job may still write are refused: those that ended less than
 	flags.BoolVar(&r.dryRun, "dry_run", false, "say what would be written, and write nothing")
 	flags.BoolVar(&r.settled, "settled", false, "restate open windows too: the job has ended")
 	flags.BoolVar(&r.profiles, "profiles", true, "write the users' profiles too")
+	flags.BoolVar(&r.ledger, "ledger", true, "enter into the ledger what it lacks, if it has anything of the 24 hours before --to")
 	flags.IntVar(&r.parts, "parts", 0, "parts of a window, as --shards of the job (default: as many as impression_counts has)")
 	flags.DurationVar(&r.atOnce, "at_once", 5*time.Minute, "how many minutes are recomputed at once: more are quicker and take more memory")
 	r.registerService(cmd)
@@ -89,11 +95,12 @@ func (r *restateFlags) run(ctx context.Context, out, notes io.Writer) error {
 	}
 	defer client.Close()
 	t := &restater{flags: r, client: client, dataset: dataset}
-	if !r.dryRun {
-		if err := r.openWriters(t); err != nil {
-			return err
-		}
-		defer t.close()
+	defer t.close()
+	if err := r.openWriters(t); err != nil {
+		return err
+	}
+	if err := t.findBooks(ctx); err != nil {
+		return r.explain(ctx, client, "", "", err)
 	}
 	if t.parts, err = t.countParts(ctx); err != nil {
 		return err
@@ -116,12 +123,17 @@ func (r *restateFlags) run(ctx context.Context, out, notes io.Writer) error {
 	if r.dryRun {
 		verb = "would write"
 	}
-	_, err = fmt.Fprintf(out, "Read %d impressions of %d windows, %s %d counts and %d profile updates.\n",
-		t.done.rows, t.done.windows, verb, t.done.counts, t.done.profiles)
+	profiles := int64(0)
+	if t.profiles != nil {
+		profiles = t.profiles.Changed
+	}
+	_, err = fmt.Fprintf(out, "Read %d impressions of %d windows, %s %d counts, %d profile updates and %d ledger entries (%d entries recovered).\n",
+		t.done.rows, t.done.windows, verb, t.done.counts, profiles, t.done.entries, t.done.recovered)
 	return err
 }
 
-// openWriters opens the tables that are written.
+// openWriters opens the tables that are written; in a dry run the profiles only, to
+// compare.
 func (r *restateFlags) openWriters(t *restater) error {
 	local, dir, err := r.local()
 	if err != nil {
@@ -135,9 +147,17 @@ func (r *restateFlags) openWriters(t *restater) error {
 	if err != nil {
 		return err
 	}
-	t.counts, err = sink.NewRowWriter(sink.BigQueryConfig{Project: project, Dataset: name, Table: "impression_counts", Endpoint: storage.address})
-	if err != nil {
-		return err
+	for _, w := range []struct {
+		table string
+		to    **sink.Writer
+	}{{"impression_counts", &t.counts}, {"ledger", &t.ledger}} {
+		if r.dryRun || w.table == "ledger" && !r.ledger {
+			continue
+		}
+		*w.to, err = sink.NewRowWriter(sink.BigQueryConfig{Project: project, Dataset: name, Table: w.table, Endpoint: storage.address})
+		if err != nil {
+			return err
+		}
 	}
 	instance := r.instance
 	if instance == "" {
@@ -147,30 +167,54 @@ func (r *restateFlags) openWriters(t *restater) error {
 		return nil
 	}
 	at, err := choose(endpoint{r.bigtableEndpoint, "--bigtable_endpoint"}, local.Bigtable, dir, "Bigtable")
-	if err == nil {
-		t.profiles, err = sink.NewProfileWriter(sink.BigtableConfig{Project: t.client.Project(), Instance: instance, Table: r.table, Endpoint: at.address})
-	}
 	if err != nil {
-		t.close()
+		return err
 	}
-	return err
+	t.profiles, err = sink.NewProfileChanges(sink.BigtableConfig{Project: t.client.Project(), Instance: instance, Table: r.table, Endpoint: at.address})
+	if err != nil {
+		return err
+	}
+	t.profiles.DryRun = r.dryRun
+	return nil
 }
 
 // restater restates windows.
 type restater struct {
-	flags            *restateFlags
-	client           *bigquery.Client
-	dataset          string
-	parts            int
-	counts, profiles *sink.Writer // nil: nothing is written
-	done             struct{ rows, windows, counts, profiles int64 }
+	flags          *restateFlags
+	client         *bigquery.Client
+	dataset        string
+	parts          int
+	books          bool                 // whether the ledger is kept
+	counts, ledger *sink.Writer         // nil: nothing is written
+	profiles       *sink.ProfileChanges // nil: there are none
+	done           struct{ rows, windows, counts, entries, recovered int64 }
+}
+
+// findBooks looks whether there is a ledger to mend.
+func (t *restater) findBooks(ctx context.Context) error {
+	if !t.flags.ledger {
+		return nil
+	}
+	to := t.flags.span.to.Time
+	from := to.Add(-24 * time.Hour)
+	if t.flags.span.from.Before(from) {
+		from = t.flags.span.from.Time
+	}
+	return t.each(ctx, keepsBooks, from, to, func(row []bigquery.Value) error {
+		n, _ := row[0].(int64)
+		t.books = n > 0
+		return nil
+	})
 }
 
 func (t *restater) close() {
-	for _, w := range []*sink.Writer{t.counts, t.profiles} {
+	for _, w := range []*sink.Writer{t.counts, t.ledger} {
 		if w != nil {
 			w.Close()
 		}
+	}
+	if t.profiles != nil {
+		t.profiles.Close()
 	}
 }
 

@@ -85,7 +85,7 @@ func (s sets) each(f func(*distinct.Restatement) error) error {
 // restate restates the windows that begin in [from, to).
 func (t *restater) restate(ctx context.Context, from, to time.Time) error {
 	counted, users := sets{}, sets{}
-	windows := map[int64]bool{}
+	windows := map[int64]int64{} // distinct rows of each
 	err := t.each(ctx, rawRows, from, to, func(row []bigquery.Value) error {
 		r, err := record(row)
 		if err != nil {
@@ -93,10 +93,10 @@ func (t *restater) restate(ctx context.Context, from, to time.Time) error {
 		}
 		window := distinct.WindowStart(r.EventTime)
 		rollup.Add(counted.at(window, rollup.Part(&r, t.parts)), &r)
-		if len(r.UserID) > 0 && t.flags.profiles {
+		if len(r.UserID) > 0 && t.profiles != nil {
 			profile.Add(users.at(window, 0), &r)
 		}
-		windows[window] = true
+		windows[window]++
 		t.done.rows++
 		return nil
 	})
@@ -114,6 +114,9 @@ func (t *restater) restate(ctx context.Context, from, to time.Time) error {
 		return err
 	}
 	if err := t.restateCounts(ctx, counted, written); err != nil {
+		return err
+	}
+	if err := t.restateLedger(ctx, from, to, windows); err != nil {
 		return err
 	}
 	return t.restateProfiles(ctx, users)
@@ -176,19 +179,16 @@ func (t *restater) restateCounts(ctx context.Context, counted sets, written map[
 	return t.counts.Flush(ctx)
 }
 
-// restateProfiles writes the updates of users. What is right already is written
-// again, which changes nothing: a cell is named by its window or event.
+// restateProfiles writes the updates of users that differ from what the table
+// holds.
 func (t *restater) restateProfiles(ctx context.Context, users sets) error {
+	if t.profiles == nil {
+		return nil
+	}
 	err := users.each(func(r *distinct.Restatement) error {
-		return profile.Rows(r, func(row schemas.Row) error {
-			t.done.profiles++
-			if t.profiles == nil {
-				return nil
-			}
-			return t.profiles.Write(ctx, row)
-		})
+		return profile.Rows(r, func(row schemas.Row) error { return t.profiles.Write(ctx, row) })
 	})
-	if err != nil || t.profiles == nil {
+	if err != nil {
 		return err
 	}
 	return t.profiles.Flush(ctx)

@@ -21,6 +21,7 @@ SELECT
   SUM(ignored_not_a_pixel) AS ignored_not_a_pixel,
   SUM(ignored_method) AS ignored_method,
   SUM(ignored_error_status) AS ignored_error_status,
+  SUM(recovered) AS recovered,
   STRING_AGG(DISTINCT version, ', ') AS version,
   STRING_AGG(DISTINCT user_agent_rules, ', ') AS user_agent_rules
 FROM (

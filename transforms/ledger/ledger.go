@@ -26,6 +26,7 @@ const (
 	fieldIgnoredReason  = 18 // ... in the order of logentry.IgnoreReasons
 	fieldVersion        = 22
 	fieldRules          = 23
+	fieldRecovered      = 24
 )
 
 // Entry is one row of the ledger.
@@ -38,6 +39,9 @@ type Entry struct {
 
 	Impressions, Duplicates, TooLate, Unmatched int64
 	Rejected, Ignored                           map[logentry.Reason]int64
+	// Recovered is how many of them were found in the tables and not counted when
+	// they were read.
+	Recovered int64
 
 	Build Build
 }
@@ -72,7 +76,11 @@ func (e *Entry) Append(dst []byte) []byte {
 	dst = append(dst, rejectedBy...)
 	dst = append(dst, ignoredBy...)
 	dst = appendString(dst, fieldVersion, e.Build.Version)
-	return appendString(dst, fieldRules, e.Build.Rules)
+	dst = appendString(dst, fieldRules, e.Build.Rules)
+	if e.Recovered > 0 {
+		dst = appendInt(dst, fieldRecovered, e.Recovered)
+	}
+	return dst
 }
 
 // add adds the deliveries of a window's groups.
@@ -125,6 +133,21 @@ func ofLateBooks(t *distinct.TooLate, build Build) (Entry, error) {
 // That they were read is in another one.
 func ofLateCounts(t *distinct.TooLate, build Build) Entry {
 	return Entry{Minute: t.WindowStart, Part: "uncounted-" + t.Name, TooLate: t.Entries, Build: build}
+}
+
+// RecoveredPart is the part of the entries that a restatement writes.
+const RecoveredPart = "recovered"
+
+// OfTables makes the entry of what the tables hold of a minute and no run of the
+// job has counted: distinct impressions, and rejected entries by reason. That is
+// what a crash on a runner whose windows do not survive it leaves. Duplicates and
+// ignored entries are in no table, so those stay unknown.
+func OfTables(minute, pane, impressions int64, rejected map[logentry.Reason]int64, build Build) Entry {
+	e := Entry{Minute: minute, Part: RecoveredPart, Pane: pane, Impressions: impressions, Rejected: rejected, Build: build, Recovered: impressions}
+	for _, n := range rejected {
+		e.Recovered += n
+	}
+	return e
 }
 
 func appendString(dst []byte, field protowire.Number, v string) []byte {

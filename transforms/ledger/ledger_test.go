@@ -112,8 +112,8 @@ func TestReasonsHaveColumns(t *testing.T) {
 			}
 		}
 	}
-	if n := fields.Len(); n != fieldRules {
-		t.Errorf("%d fields, want %d", n, fieldRules)
+	if n := fields.Len(); n != fieldRecovered {
+		t.Errorf("%d fields, want %d", n, fieldRecovered)
 	}
 }
 
@@ -142,6 +142,15 @@ func TestTooLateEntries(t *testing.T) {
 	e = ofLateCounts(late, Build{})
 	if e.Part != "uncounted-abc" || e.Impressions != 0 || e.TooLate != 2 {
 		t.Errorf("late for the counts: %+v", e)
+	}
+}
+
+// What is found in the tables is said to be found.
+func TestEntryOfTables(t *testing.T) {
+	got := decode(t, OfTables(60e6, 2, 5, map[logentry.Reason]int64{logentry.ReasonTooLarge: 3}, Build{Version: "v1"}))
+	if got.GetMinute() != 60e6 || got.GetPart() != RecoveredPart || got.GetPane() != 2 || got.GetVersion() != "v1" ||
+		got.GetRead() != 8 || got.GetImpressions() != 5 || got.GetRejected() != 3 || got.GetRejectedTooLarge() != 3 || got.GetRecovered() != 8 {
+		t.Errorf("%v", got)
 	}
 }
 

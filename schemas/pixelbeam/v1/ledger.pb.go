@@ -63,8 +63,10 @@ type LedgerEntry struct {
 	Version *string `protobuf:"bytes,22,opt,name=version" json:"version,omitempty"`
 	// Version of the user agent rules.
 	UserAgentRules *string `protobuf:"bytes,23,opt,name=user_agent_rules,json=userAgentRules" json:"user_agent_rules,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Those of read that a restatement found in the tables and no run of the job had counted.
+	Recovered     *int64 `protobuf:"varint,24,opt,name=recovered" json:"recovered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LedgerEntry) Reset() {
@@ -258,11 +260,18 @@ func (x *LedgerEntry) GetUserAgentRules() string {
 	return ""
 }
 
+func (x *LedgerEntry) GetRecovered() int64 {
+	if x != nil && x.Recovered != nil {
+		return *x.Recovered
+	}
+	return 0
+}
+
 var File_pixelbeam_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_pixelbeam_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x19pixelbeam/v1/ledger.proto\x12\fpixelbeam.v1\"\xf6\x06\n" +
+	"\x19pixelbeam/v1/ledger.proto\x12\fpixelbeam.v1\"\x94\a\n" +
 	"\vLedgerEntry\x12\x16\n" +
 	"\x06minute\x18\x01 \x01(\x03R\x06minute\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\tR\x04part\x12\x12\n" +
@@ -289,7 +298,8 @@ const file_pixelbeam_v1_ledger_proto_rawDesc = "" +
 	"\x0eignored_method\x18\x14 \x01(\x03R\rignoredMethod\x120\n" +
 	"\x14ignored_error_status\x18\x15 \x01(\x03R\x12ignoredErrorStatus\x12\x18\n" +
 	"\aversion\x18\x16 \x01(\tR\aversion\x12(\n" +
-	"\x10user_agent_rules\x18\x17 \x01(\tR\x0euserAgentRulesB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
+	"\x10user_agent_rules\x18\x17 \x01(\tR\x0euserAgentRules\x12\x1c\n" +
+	"\trecovered\x18\x18 \x01(\x03R\trecoveredB,Z*pixelbeam/schemas/pixelbeam/v1;pixelbeamv1"
 
 var (
 	file_pixelbeam_v1_ledger_proto_rawDescOnce sync.Once
