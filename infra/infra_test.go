@@ -63,6 +63,7 @@ var notParameters = []string{
 	"input", "topic", "output_json", // the template streams from a subscription
 	"pubsub_endpoint", "bigquery_endpoint", "bigquery_storage_endpoint", "bigtable_endpoint", // services other than Google's
 	"pubsub_pullers", "until_idle", "watermark_slack", // not on Dataflow
+	"flink_master", "flink_checkpoint_interval", "flink_savepoint", "flink_options", // Flink's
 	"parameters", "user_agent_rules", // files of the machine that launches
 }
 

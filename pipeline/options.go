@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 	RunnerPrism    = "prism"    // local, streaming and batch, in process
 	RunnerDirect   = "direct"   // local, batch only
 	RunnerDataflow = "dataflow" // Google Cloud Dataflow
-	RunnerFlink    = "flink"    // a Flink job server, batch only
+	RunnerFlink    = "flink"    // Apache Flink, by a Beam job server
 )
 
 // Deliveries of rows to the table impressions.
@@ -64,6 +65,24 @@ type Options struct {
 	// WatermarkSlack is how far the watermark stays behind the event times seen;
 	// default 2 s. Not on Dataflow.
 	WatermarkSlack time.Duration
+
+	// FlinkMaster is host:port, or a URL, of Flink's REST API, by which a streaming
+	// job on Flink is submitted and by which its workers learn of checkpoints;
+	// default localhost:8081.
+	FlinkMaster string
+	// FlinkJob is the job's name in Flink, which no other running job of the
+	// cluster has; default pixelbeam.
+	FlinkJob string
+	// FlinkCheckpointInterval is how often Flink makes a checkpoint; default 10 s.
+	// Messages are acknowledged after it, and as much is read again after a
+	// failure.
+	FlinkCheckpointInterval time.Duration
+	// FlinkSavepoint is the savepoint or checkpoint that a job begins from;
+	// optional.
+	FlinkSavepoint string
+	// FlinkOptions are further options of Beam's Flink runner, by their names in
+	// snake case.
+	FlinkOptions map[string]any
 
 	// PixelPaths are the request paths of the pixel; default
 	// impression.DefaultPixelPaths.
@@ -116,18 +135,21 @@ type Options struct {
 // DefaultOptions returns the options of a job without flags.
 func DefaultOptions() Options {
 	return Options{
-		Runner:           RunnerPrism,
-		PubSubPullers:    4,
-		WatermarkSlack:   2 * time.Second,
-		PixelPaths:       impression.DefaultPixelPaths(),
-		IP:               privacy.IPTruncate,
-		BigQueryDelivery: DeliveryAtLeastOnce,
-		BigtableTable:    "profiles",
-		Counts:           true,
-		Ledger:           true,
-		AllowedLateness:  10 * time.Minute,
-		EarlyFirings:     10 * time.Second,
-		Shards:           16,
+		Runner:                  RunnerPrism,
+		PubSubPullers:           4,
+		WatermarkSlack:          2 * time.Second,
+		PixelPaths:              impression.DefaultPixelPaths(),
+		IP:                      privacy.IPTruncate,
+		FlinkMaster:             "localhost:8081",
+		FlinkJob:                "pixelbeam",
+		FlinkCheckpointInterval: 10 * time.Second,
+		BigQueryDelivery:        DeliveryAtLeastOnce,
+		BigtableTable:           "profiles",
+		Counts:                  true,
+		Ledger:                  true,
+		AllowedLateness:         10 * time.Minute,
+		EarlyFirings:            10 * time.Second,
+		Shards:                  16,
 	}
 }
 
@@ -144,6 +166,10 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&o.PubSubPullers, "pubsub_pullers", o.PubSubPullers, "concurrent pulls per worker (not on Dataflow)")
 	fs.BoolVar(&o.UntilIdle, "until_idle", o.UntilIdle, "end when the subscription is empty (not on Dataflow)")
 	fs.DurationVar(&o.WatermarkSlack, "watermark_slack", o.WatermarkSlack, "how far the watermark stays behind the event times seen (not on Dataflow)")
+	fs.StringVar(&o.FlinkMaster, "flink_master", o.FlinkMaster, "`host:port` or URL of Flink's REST API: the job is submitted there, and its workers ask there which checkpoints are complete (Flink)")
+	fs.DurationVar(&o.FlinkCheckpointInterval, "flink_checkpoint_interval", o.FlinkCheckpointInterval, "how often Flink makes a checkpoint, after which messages are acknowledged (streaming on Flink)")
+	fs.StringVar(&o.FlinkSavepoint, "flink_savepoint", o.FlinkSavepoint, "`path` of the savepoint or checkpoint that the job goes on from (Flink)")
+	fs.Var((*jsonObject)(&o.FlinkOptions), "flink_options", "more options of Beam's Flink runner, as a `JSON` object of names in snake case")
 	fs.Var((*list)(&o.PixelPaths), "pixel_paths", "request `paths` of the pixel, comma-separated, matched exactly after percent-decoding")
 	fs.Var((*ipFlag)(&o.IP), "ip", "what becomes of client addresses: `truncate` (to /24 and /48), keep or drop")
 	fs.Func("parameters", "JSON `file` with pixel parameters that add to the default dictionary", func(name string) (err error) {
@@ -199,7 +225,12 @@ func (o *Options) Validate() error {
 		wrong("--runner=direct runs batch jobs only: give --input, or --runner=prism")
 	}
 	if o.Streaming() && o.Runner == RunnerFlink {
-		wrong("--runner=flink runs batch jobs only, so far: it resumes a reader before its checkpoint, so that a crash could lose what was acknowledged; give --input, or --runner=dataflow or prism")
+		if err := o.pubsub().Flink.Validate(); err != nil {
+			wrong("--flink_master or --job_name: %w", err)
+		}
+		if o.FlinkCheckpointInterval < 100*time.Millisecond {
+			wrong("--flink_checkpoint_interval=%v is less than 100ms: give 1s to 1m; messages are acknowledged after one", o.FlinkCheckpointInterval)
+		}
 	}
 	if o.Topic != "" && o.Runner != RunnerDataflow {
 		wrong("--topic works on Dataflow only: give --subscription")
@@ -290,7 +321,7 @@ func (o *Options) build() ledger.Build {
 }
 
 func (o *Options) pubsub() source.PubSubConfig {
-	return source.PubSubConfig{
+	cfg := source.PubSubConfig{
 		Subscription: fullName(o.Project, "subscriptions", o.Subscription),
 		Endpoint:     o.PubSubEndpoint,
 		Pullers:      o.PubSubPullers,
@@ -300,6 +331,10 @@ func (o *Options) pubsub() source.PubSubConfig {
 		HoldWatermark:   o.HoldWatermark || o.UntilIdle,
 		SlackMillis:     int(o.WatermarkSlack.Milliseconds()),
 	}
+	if o.Runner == RunnerFlink {
+		cfg.Flink = &source.FlinkConfig{Master: o.FlinkMaster, Job: o.FlinkJob}
+	}
+	return cfg
 }
 
 func (o *Options) pubsubNative() source.PubSubNativeConfig {
@@ -354,6 +389,25 @@ func (l *list) Set(s string) error {
 		}
 	}
 	return nil
+}
+
+// jsonObject is a flag whose value is a JSON object.
+type jsonObject map[string]any
+
+func (o *jsonObject) String() string {
+	if len(*o) == 0 {
+		return ""
+	}
+	b, err := json.Marshal(*o)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func (o *jsonObject) Set(s string) error {
+	*o = nil
+	return json.Unmarshal([]byte(s), (*map[string]any)(o))
 }
 
 // ipFlag is the flag of an IP mode.

@@ -30,11 +30,8 @@ import (
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"cloud.google.com/go/storage"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
-	fnpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/fnexecution_v1"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -149,6 +146,7 @@ func TestDataflow(t *testing.T) {
 	binary := build(t)
 	for name, test := range map[string]func(*testing.T, *cloud){
 		"submit": testSubmit, "update": testUpdate, "template": testTemplate, "dry run": testDryRun, "staged job": testStagedJob,
+		"job server": testJobServer,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, startCloud(t, binary)) })
 	}
@@ -534,78 +532,50 @@ func runOnPrism(t *testing.T, model *pipepb.Pipeline, worker string) {
 	for _, env := range model.GetComponents().GetEnvironments() {
 		env.Urn, env.Payload = "beam:env:external:v1", payload
 	}
-	lis, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := lis.Addr().(*net.TCPAddr).Port
-	lis.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	if _, err := prism.CreateJobServer(ctx, prism.Options{Port: port}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := runnerlib.Execute(ctx, model, fmt.Sprintf("localhost:%d", port), &runnerlib.JobOptions{
+	if _, err := runnerlib.Execute(ctx, model, startJobServer(t), &runnerlib.JobOptions{
 		Name: "staged", Worker: worker, Experiments: []string{"prism_disable_sdf_split"},
 	}, false); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// workerPool starts processes as the boot program of a worker's container does.
-type workerPool struct {
-	fnpb.UnimplementedBeamFnExternalWorkerPoolServer
-	binary string
-	mu     sync.Mutex
-	output bytes.Buffer
-	procs  map[string]*exec.Cmd
-}
-
-func startWorkerPool(t *testing.T, binary string) (addr string) {
+// startWorkerPool starts a pool of workers of a program.
+func startWorkerPool(t *testing.T, program string) (addr string) {
 	t.Helper()
 	lis, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &workerPool{binary: binary, procs: map[string]*exec.Cmd{}}
-	server := grpc.NewServer()
-	fnpb.RegisterBeamFnExternalWorkerPoolServer(server, p)
-	go server.Serve(lis)
+	var output output
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serveWorkers(ctx, lis, program, &output) }()
 	t.Cleanup(func() {
-		server.Stop()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for _, cmd := range p.procs {
-			cmd.Process.Kill()
-			cmd.Wait()
-		}
+		cancel()
+		<-ended
 		if t.Failed() {
-			t.Logf("worker:\n%s", p.output.String())
+			t.Logf("workers:\n%s", output.String())
 		}
 	})
 	return lis.Addr().String()
 }
 
-func (p *workerPool) StartWorker(_ context.Context, req *fnpb.StartWorkerRequest) (*fnpb.StartWorkerResponse, error) {
-	cmd := exec.Command(p.binary, "--worker=true", "--id="+req.GetWorkerId(),
-		"--logging_endpoint="+req.GetLoggingEndpoint().GetUrl(), "--control_endpoint="+req.GetControlEndpoint().GetUrl(),
-		"--semi_persist_dir="+os.TempDir(), "--options={}")
-	cmd.Stdout, cmd.Stderr = p, p
-	if err := cmd.Start(); err != nil {
-		return &fnpb.StartWorkerResponse{Error: err.Error()}, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.procs[req.GetWorkerId()] = cmd
-	return &fnpb.StartWorkerResponse{}, nil
+// output is what several processes print.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
-func (p *workerPool) StopWorker(context.Context, *fnpb.StopWorkerRequest) (*fnpb.StopWorkerResponse, error) {
-	return &fnpb.StopWorkerResponse{}, nil // All end with the test.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(b)
 }
 
-func (p *workerPool) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.Write(b)
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }

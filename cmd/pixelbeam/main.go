@@ -10,16 +10,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 	//lint:ignore SA1019 users run their tests on it, so it has to work
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/flink"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/spf13/cobra"
 
@@ -54,10 +51,12 @@ func command() *cobra.Command {
 	opts := pipeline.DefaultOptions()
 	opts.Version = cli.Build().String()
 	own := flag.NewFlagSet("pixelbeam", flag.ContinueOnError)
-	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink (batch)")
+	own.StringVar(&opts.Runner, "runner", opts.Runner, "where to run: `prism` (this machine), direct (this machine, batch), dataflow or flink")
 	opts.RegisterFlags(own)
 	var quiet bool
 	own.BoolVar(&quiet, "quiet", false, "no progress on standard error")
+	var b boot
+	b.register(own)
 	var profiler string
 	own.StringVar(&profiler, "pprof", "", "`address` for Go's profiler of this process, at /debug/pprof/; none: no profiler")
 
@@ -71,6 +70,10 @@ func command() *cobra.Command {
 	cli.GoFlags(cmd, "", own)
 	cli.GoFlags(cmd, "Beam and runner flags", flag.CommandLine)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if b.asked() {
+			return b.run(cmd.Context(), cmd.ErrOrStderr())
+		}
+		onWorker(cmd.Context())
 		beam.Init() // On a worker this serves, and never returns.
 		opts.Project = flag.Lookup("project").Value.String()
 		opts.Runner = runner(opts.Runner, cmd.Flags().Changed("runner"))
@@ -80,20 +83,17 @@ func command() *cobra.Command {
 			l = &launch{opts: opts, set: flag.CommandLine, given: cmd.Flags().Changed}
 			errs = append(errs, l.defaults(), l.check())
 		}
+		if opts.Runner == pipeline.RunnerFlink {
+			f := &flinkLaunch{opts: &opts, set: flag.CommandLine, given: cmd.Flags().Changed}
+			errs = append(errs, f.defaults(), f.check())
+			submission.options, submission.log = f.runnerOptions(), cmd.ErrOrStderr()
+		}
 		if err := errors.Join(errs...); err != nil {
 			return cli.Usage(err)
 		}
 		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if l != nil {
 			return l.submit(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-		}
-		if opts.Runner == pipeline.RunnerFlink && *jobopts.WorkerBinary == "" {
-			// Without it the Go SDK builds a worker binary at every launch.
-			self, err := os.Executable()
-			if err != nil {
-				return err
-			}
-			*jobopts.WorkerBinary = self
 		}
 		if !quiet && local(opts.Runner) {
 			stop := progress(cmd.ErrOrStderr())

@@ -15,7 +15,9 @@
 // runner has taken the outputs of its bundle, so that a crash between the two
 // repeats messages and never loses one. Messages are leased while they wait:
 // their deadlines are extended until they are acknowledged, or given back when
-// the reader stops.
+// the reader stops. On Flink ([FlinkConfig]) it is acknowledged only after a
+// completed checkpoint has what the bundle sent on; a failure repeats what came
+// after the last one.
 //
 // Duplicates carry the same insertId and timestamp as their originals and are
 // removed downstream.

@@ -31,7 +31,7 @@ const (
 // is safe for concurrent use.
 //
 // This is the one place that decides when an acknowledgement that the reader
-// has asked for is sent: at once.
+// has asked for is sent: at once. (When the reader asks on Flink, hold.go says.)
 type leases struct {
 	client       *pubsub.SubscriptionAdminClient
 	subscription string

@@ -70,6 +70,10 @@ type PubSubConfig struct {
 	// behind the clock, in milliseconds: messages that are out of order by less
 	// are not late. 0 means DefaultSlackMillis, a negative number none.
 	SlackMillis int
+	// Flink is set for a job on Flink, and for no other: messages are then
+	// acknowledged when a completed checkpoint has them, and not when the runner
+	// resumes the reader.
+	Flink *FlinkConfig
 }
 
 var subscriptionName = regexp.MustCompile(`^projects/[^/]+/subscriptions/[^/]+$`)
@@ -90,6 +94,11 @@ func (c PubSubConfig) withDefaults() PubSubConfig {
 	fill(&c.SlackMillis, DefaultSlackMillis)
 	fill(&c.IdleResponses, DefaultIdleResponses)
 	c.SlackMillis = max(0, c.SlackMillis)
+	if c.Flink != nil {
+		flink := *c.Flink
+		fill(&flink.MaxHeld, DefaultMaxHeld)
+		c.Flink = &flink
+	}
 	return c
 }
 
@@ -113,15 +122,17 @@ func (c PubSubConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("the number of %s is %d: it must be at least 1", v.name, v.value))
 		}
 	}
+	if c.Flink != nil {
+		errs = append(errs, c.Flink.Validate())
+	}
 	return errors.Join(errs...)
 }
 
 // PubSub returns PCollection<logentry.Batch>, the messages of a subscription,
 // on a runner that resumes splittable DoFns once it has taken their outputs, as
-// Prism does. (Flink resumes them before its checkpoint, and the direct runner
-// never: the one could lose messages in a crash, the other ends after a bundle.
-// Dataflow has PubSubNative.) It is unbounded, and panics on a configuration
-// that does not validate.
+// Prism does, and on Flink if cfg.Flink says how to learn of its checkpoints. (The
+// direct runner ends after a bundle. Dataflow has PubSubNative.) It is unbounded,
+// and panics on a configuration that does not validate.
 //
 // The event time of a message is its attribute logging.googleapis.com/timestamp,
 // else its publish time; that of a batch is its earliest. Origin is the message id, Offset -1, ReceiveTime the
@@ -144,6 +155,8 @@ func PubSub(s beam.Scope, cfg PubSubConfig) beam.PCollection {
 // them for that of all.
 type readPubSubFn struct {
 	Config PubSubConfig
+
+	attempt *attempt // nil before the first bundle
 }
 
 func (fn *readPubSubFn) CreateInitialRestriction([]byte) pubSubPosition {
@@ -185,9 +198,14 @@ func (fn *readPubSubFn) WatermarkEstimatorState(we *watermarkEstimator) int64 { 
 // call's outputs.
 func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimator, rt *sdf.LockRTracker, _ []byte, emit func(beam.EventTime, logentry.Batch)) (sdf.ProcessContinuation, error) {
 	pos := rt.GetRestriction().(pubSubPosition)
+	if fn.attempt == nil {
+		fn.attempt = &attempt{}
+	}
 	r := readers.get(ctx, pos.Reader, fn.Config)
 	defer r.report(ctx)
-	r.settle(pos.Bundle)
+	if err := r.settle(fn.attempt, pos.Bundle); err != nil {
+		return sdf.StopProcessing(), err
+	}
 	if pos.End {
 		r.close()
 	}
@@ -215,6 +233,9 @@ func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimat
 	}
 	r.deliver(number, bundle)
 
+	if fn.attempt.superseded.Load() {
+		return sdf.StopProcessing(), errSuperseded
+	}
 	if len(bundle) == 0 {
 		if err := r.failure(); err != nil {
 			r.close()

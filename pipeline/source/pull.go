@@ -34,6 +34,8 @@ func (r *reader) pull(i int) {
 		case r.slots <- struct{}{}:
 		case <-r.active.Done():
 		}
+		for r.full() && sleep(r.active, smallPause) {
+		}
 		if r.active.Err() != nil {
 			return
 		}

@@ -44,7 +44,8 @@ type batch struct {
 //
 // Messages go through it like this: a puller puts a batch into the queue; a
 // bundle takes it out; when the bundle is known to be taken by the runner, the
-// batch is acknowledged. From pull to acknowledgement leases holds it.
+// batch is acknowledged, on Flink when a checkpoint has it too. From pull to
+// acknowledgement leases holds it.
 type reader struct {
 	id  string
 	cfg PubSubConfig
@@ -67,8 +68,11 @@ type reader struct {
 
 	mu              sync.Mutex
 	client          *pubsub.SubscriptionAdminClient
-	leases          *leases // nil until connected
-	err             error   // why the reader can never work
+	flink           *flinkWatch // nil but on Flink
+	leases          *leases     // nil until connected
+	attempt         *attempt    // that reads; nil but on Flink
+	holds           holds       // on Flink
+	err             error       // why the reader can never work
 	queue           []*batch
 	pullers         []pullState
 	pulling         int // pullers that run, or will once connected
@@ -107,6 +111,10 @@ func newReader(ctx context.Context, id string, cfg PubSubConfig) *reader {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.pullCtx, r.cancelPull = context.WithCancel(r.ctx)
 	r.active, r.cancelActive = context.WithCancel(r.pullCtx)
+	if cfg.Flink != nil {
+		r.flink = newFlinkWatch(*cfg.Flink, r.warnf)
+		r.leasing.Go(func() { r.flink.run(r.ctx, r.followed) })
+	}
 	r.pulls.Go(r.run)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -205,6 +213,7 @@ func (r *reader) giveBack() {
 	r.mu.Lock()
 	l := r.leases
 	r.queue, r.delivered = nil, nil
+	r.holds.drop()
 	r.mu.Unlock()
 	if l != nil {
 		l.nackRest()
@@ -212,20 +221,79 @@ func (r *reader) giveBack() {
 	}
 }
 
-// settle is told that the runner has taken the bundle of that number and all
-// before it. Whatever else was delivered belongs to a bundle that failed.
-func (r *reader) settle(number int64) {
+// settle is told, by an attempt on Flink, that the runner has taken the bundle of
+// that number and all before it. Whatever else was delivered belongs to a bundle
+// that failed. The error is that of an attempt that the job has gone on without.
+func (r *reader) settle(a *attempt, number int64) error {
+	now := time.Now()
 	r.mu.Lock()
 	l, batches, taken := r.leases, r.delivered, r.bundle == number
 	r.delivered = nil
-	r.mu.Unlock()
-	switch {
-	case len(batches) == 0:
-	case taken:
-		l.ack(batches)
-	default:
-		l.nack(batches)
+	if r.flink == nil {
+		r.mu.Unlock()
+		switch {
+		case len(batches) == 0:
+		case taken:
+			l.ack(batches)
+		default:
+			l.nack(batches)
+		}
+		return nil
 	}
+	var undone, safe []*batch
+	if taken {
+		r.holds.add(number, batches, now)
+	} else {
+		undone = batches
+	}
+	undone = append(undone, r.holds.rewind(number)...)
+	if r.attempt != a {
+		r.attempt = a
+		if a.began.IsZero() {
+			a.began = now
+		}
+		r.holds.again(now)
+	}
+	superseded := a.superseded.Load()
+	if c := r.flink.latest(); c != nil && !superseded {
+		superseded = !a.follows(c)
+		if !superseded && a.era == c.era {
+			safe = r.holds.release(c)
+		}
+	}
+	r.mu.Unlock()
+	if len(undone) > 0 {
+		l.nack(undone)
+	}
+	if len(safe) > 0 {
+		l.ack(safe)
+	}
+	if superseded {
+		r.close()
+		return errSuperseded
+	}
+	return nil
+}
+
+// followed is told of each answer of Flink. A reader that the job has gone on
+// without may never be called again, and gives back what it holds.
+func (r *reader) followed(c *checkpoints) {
+	r.mu.Lock()
+	superseded := r.attempt != nil && !r.attempt.follows(c)
+	r.mu.Unlock()
+	if superseded {
+		go r.close() // which waits for the caller
+	}
+}
+
+// full tells whether as many messages wait for a checkpoint as may.
+func (r *reader) full() bool {
+	if r.flink == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.holds.size >= r.cfg.Flink.MaxHeld
 }
 
 // deliver is told what a bundle is made of.
@@ -259,7 +327,7 @@ func (r *reader) next(ctx context.Context, limit int, deadline time.Time) *batch
 			r.mu.Unlock()
 			return b
 		}
-		ended := r.pulling == 0
+		ended := r.pulling == 0 && len(r.holds.list) == 0
 		r.mu.Unlock()
 		if ended {
 			return nil
@@ -330,7 +398,7 @@ func (r *reader) failure() error {
 func (r *reader) over() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pulling == 0 && len(r.queue) == 0 && len(r.delivered) == 0
+	return r.pulling == 0 && len(r.queue) == 0 && len(r.delivered) == 0 && len(r.holds.list) == 0
 }
 
 // idle says whether every puller has had at least run empty responses since
@@ -343,7 +411,7 @@ func (r *reader) idle(run int) bool {
 			return false
 		}
 	}
-	return len(r.queue) == 0 && len(r.delivered) == 0 && (r.leases == nil || r.leases.settled())
+	return len(r.queue) == 0 && len(r.delivered) == 0 && len(r.holds.list) == 0 && (r.leases == nil || r.leases.settled())
 }
 
 // stopIfIdle stops a reader that is to read until its backlog is empty.

@@ -2,6 +2,8 @@ package source
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -13,6 +15,11 @@ import (
 //
 // The returned function lifts it for jobs that start later.
 func Drain() (undo func()) { return readers.drain() }
+
+// Abort ends every Pub/Sub reader of this process where it is and gives back what
+// is not acknowledged, so that it comes again at once and not when its lease is
+// over. It is for a process that is told to end.
+func Abort() { readers.abort() }
 
 // Wait waits until every Pub/Sub reader of this process has ended, or ctx is
 // over, whose error it then returns. A reader ends on its own after its job has;
@@ -82,6 +89,17 @@ func (g *registry) drain() (undo func()) {
 		defer g.mu.Unlock()
 		g.draining--
 	})
+}
+
+func (g *registry) abort() {
+	g.mu.Lock()
+	running := slices.Collect(maps.Values(g.running))
+	g.mu.Unlock()
+	var closing sync.WaitGroup
+	for _, r := range running {
+		closing.Go(r.close)
+	}
+	closing.Wait()
 }
 
 func (g *registry) wait(ctx context.Context) error {
