@@ -20,7 +20,7 @@ import (
 	_ "pixelbeam/schemas/pixelbeam/v1"
 )
 
-//go:embed bigquery/*.json bigquery/*.sql bigtable/*.json parameters/*.json
+//go:embed bigquery/*.json bigquery/*.sql bigquery/grouped/*.sql bigtable/*.json parameters/*.json
 var files embed.FS
 
 // Row is one row on its way to a table.
@@ -162,6 +162,45 @@ func Views() []View {
 		left = slices.Delete(left, i, i+1)
 	}
 	return out
+}
+
+// groupPrefix begins the names of tables that hold the impressions of a group of
+// advertisers. No other table or view may begin so, because BigQuery refuses to
+// read tables by a prefix that a view has too, as impressions_ is of
+// impressions_unique.
+const groupPrefix = "impressions_for_"
+
+// GroupTable returns the name of the table that holds the impressions of a group.
+// Its columns are those of the table impressions.
+func GroupTable(group string) string { return groupPrefix + group }
+
+// GroupSeed is a table without rows, of the columns of impressions, that has to be
+// there for the views of GroupedViews: to read tables by a prefix is an error where
+// there is none. No group has its name.
+func GroupSeed() Table {
+	t, _ := LookupTable("impressions")
+	t.Name = GroupTable("_none")
+	t.Description = "Always empty; it lets views read the tables of groups when there is none yet."
+	return t
+}
+
+// sqlImpressions is where a view reads the table impressions.
+const sqlImpressions = "`${dataset}.impressions`"
+
+// GroupedViews returns the views as Views does, for a dataset where the impressions
+// of groups of advertisers lie in tables of their own: each view that reads the
+// table impressions reads those tables too.
+func GroupedViews() []View {
+	b, err := files.ReadFile("bigquery/grouped/impressions.sql")
+	if err != nil {
+		panic(err)
+	}
+	all := "(" + strings.TrimSpace(sqlComment.ReplaceAllString(string(b), "")) + ")"
+	views := Views()
+	for i, v := range views {
+		views[i].Query = strings.ReplaceAll(v.Query, sqlImpressions, all)
+	}
+	return views
 }
 
 // ScheduledStatements returns all scheduled statements, sorted by name.

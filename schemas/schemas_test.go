@@ -117,6 +117,51 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// With tables of groups, views read all of them wherever they read impressions, and
+// nothing else changes.
+func TestGroupedViews(t *testing.T) {
+	plain := Views()
+	changed := 0
+	for i, v := range GroupedViews() {
+		reads := strings.Count(plain[i].Query, sqlImpressions)
+		if n := strings.Count(v.Query, "`${dataset}.impressions_for_*`"); v.Name != plain[i].Name || n != reads || strings.Count(v.Query, sqlImpressions) != reads {
+			t.Errorf("%s reads groups %d times, and impressions %d times before:\n%s", v.Name, n, reads, v.Query)
+		}
+		if reads == 0 && v.Query != plain[i].Query {
+			t.Errorf("%s does not read impressions and is another", v.Name)
+		}
+		changed += reads
+	}
+	if changed != 2 {
+		t.Errorf("impressions is read %d times; impressions_unique and data_quality do", changed)
+	}
+}
+
+// Nothing but tables of groups may have their prefix: BigQuery refuses to read
+// tables by a prefix that a view has too.
+func TestGroupTables(t *testing.T) {
+	if got := GroupTable("retail"); got != "impressions_for_retail" {
+		t.Errorf("table %s", got)
+	}
+	var names []string
+	for _, table := range Tables() {
+		names = append(names, table.Name)
+	}
+	for _, f := range sqlFiles() {
+		names = append(names, f.Name)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, GroupTable("")) {
+			t.Errorf("%s would be taken for the table of a group", name)
+		}
+	}
+	seed := GroupSeed()
+	impressions, _ := LookupTable("impressions")
+	if seed.Name != "impressions_for__none" || len(seed.Columns) != len(impressions.Columns) || seed.Partition != impressions.Partition {
+		t.Errorf("seed %s with %d columns, partition %v", seed.Name, len(seed.Columns), seed.Partition)
+	}
+}
+
 func TestScheduledStatements(t *testing.T) {
 	schedules := map[string]string{}
 	for _, s := range ScheduledStatements() {

@@ -144,6 +144,18 @@ func (c *catalog) listTables(dataset string) []*tableEntry {
 	return slices.SortedFunc(maps.Values(d.tables), func(a, b *tableEntry) int { return strings.Compare(a.ID, b.ID) })
 }
 
+// names returns the names of a dataset's tables and of its views.
+func (c *catalog) names(dataset string) (tables, views []string) {
+	for _, t := range c.listTables(dataset) {
+		if t.isView() {
+			views = append(views, t.ID)
+		} else {
+			tables = append(tables, t.ID)
+		}
+	}
+	return tables, views
+}
+
 func (c *catalog) putDataset(d *datasetEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

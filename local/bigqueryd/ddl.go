@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,11 +82,40 @@ func (s *Server) createTable(ctx context.Context, t *tableEntry, fill *string) e
 		if err := s.createWithin(ctx, c, t); err != nil {
 			return err
 		}
-		if fill == nil {
-			return nil
+		if fill != nil {
+			if err := c.exec(ctx, "INSERT INTO "+t.duckName()+" ("+nameList(t.fields)+") "+*fill); err != nil {
+				return err
+			}
 		}
-		return c.exec(ctx, "INSERT INTO "+t.duckName()+" ("+nameList(t.fields)+") "+*fill)
+		return s.relink(ctx, c, func(dataset string) (tables, views []string) {
+			tables, views = s.catalog.names(dataset)
+			if dataset == t.Dataset {
+				tables = append(tables, t.ID)
+			}
+			return tables, views
+		})
 	}, func() { s.catalog.putTable(t) })
+}
+
+// relink makes the views anew that read wildcard tables, within the lane's
+// transaction: DuckDB's views name their tables. names are the tables and views
+// that there are.
+func (s *Server) relink(ctx context.Context, c *connection, names func(dataset string) (tables, views []string)) error {
+	for _, d := range s.catalog.listDatasets() {
+		for _, v := range s.catalog.listTables(d.ID) {
+			if !strings.Contains(v.View, "*`") { // a wildcard table has to be quoted
+				continue
+			}
+			st, err := s.translateView(v.View, v.Dataset, names)
+			if err != nil {
+				continue // no table is left: the view says so when it is read
+			}
+			if err := c.exec(ctx, "CREATE OR REPLACE VIEW "+v.duckName()+" AS "+st.SQL); err != nil {
+				return queryError(err)
+			}
+		}
+	}
+	return nil
 }
 
 // createWithin makes a table within the lane's transaction.
@@ -198,7 +228,7 @@ func (s *Server) updateTable(ctx context.Context, dataset, id string, change fun
 
 // createView makes a view from GoogleSQL; replace allows one that exists.
 func (s *Server) createView(ctx context.Context, v *tableEntry, replace bool) error {
-	st, err := s.translateView(v.View, v.Dataset)
+	st, err := s.translateView(v.View, v.Dataset, s.catalog.names)
 	if err != nil {
 		return err
 	}
@@ -243,7 +273,16 @@ func (s *Server) dropTable(ctx context.Context, dataset, id string) error {
 		if t, err = s.catalog.table(dataset, id); err != nil {
 			return err
 		}
-		return s.dropWithin(ctx, c, t)
+		if err := s.dropWithin(ctx, c, t); err != nil || t.isView() {
+			return err
+		}
+		return s.relink(ctx, c, func(dataset string) (tables, views []string) {
+			tables, views = s.catalog.names(dataset)
+			if dataset == t.Dataset {
+				tables = slices.DeleteFunc(tables, func(name string) bool { return name == t.ID })
+			}
+			return tables, views
+		})
 	}, func() {
 		s.streams.remove(t.Generation)
 		s.catalog.dropTable(dataset, id)

@@ -76,16 +76,17 @@ type parameters struct {
 
 // translate translates GoogleSQL.
 func (s *Server) translate(sql, dataset string, params *parameters) (*googlesql.Statement, error) {
-	opts := googlesql.Options{Dataset: dataset, Project: s.project, Tables: s.tableNames, Information: s.informationSchema}
+	opts := googlesql.Options{Dataset: dataset, Project: s.project, Tables: s.catalog.names, Information: s.informationSchema}
 	if params != nil {
 		opts.Named, opts.Positional = params.named, params.positional
 	}
 	return googlesql.Translate(sql, opts)
 }
 
-// translateView translates the query of a view of dataset.
-func (s *Server) translateView(sql, dataset string) (*googlesql.Statement, error) {
-	return googlesql.Translate(sql, googlesql.Options{Dataset: dataset, View: true, Project: s.project, Information: s.informationSchema})
+// translateView translates the query of a view of dataset. names are those that
+// wildcard tables match.
+func (s *Server) translateView(sql, dataset string, names func(dataset string) (tables, views []string)) (*googlesql.Statement, error) {
+	return googlesql.Translate(sql, googlesql.Options{Dataset: dataset, View: true, Project: s.project, Tables: names, Information: s.informationSchema})
 }
 
 // outcome is what a statement returned.
@@ -288,17 +289,6 @@ func fieldsOfDefinitions(columns []googlesql.Column) ([]field, error) {
 		out = append(out, f)
 	}
 	return out, uniqueNames(out)
-}
-
-// tableNames returns the names of a dataset's tables, without views.
-func (s *Server) tableNames(dataset string) []string {
-	var names []string
-	for _, t := range s.catalog.listTables(dataset) {
-		if !t.isView() {
-			names = append(names, t.ID)
-		}
-	}
-	return names
 }
 
 // informationSchema returns the query of a view of INFORMATION_SCHEMA.

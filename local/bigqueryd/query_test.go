@@ -328,7 +328,9 @@ func TestWildcardTables(t *testing.T) {
 		"CREATE TABLE d.impressions_acme AS SELECT 1 AS x, 'a' AS g",
 		"CREATE TABLE d.impressions_zeta AS SELECT 2 AS x, 'z' AS g, TRUE AS more",
 		"CREATE TABLE d.other AS SELECT 3 AS x",
-		"CREATE VIEW d.impressions_view AS SELECT 9 AS x",
+		"CREATE VIEW d.unique_impressions AS SELECT 9 AS x",
+		"CREATE VIEW d.all AS SELECT * FROM `d.impressions_*`",
+		"CREATE VIEW d.suffixes AS SELECT _TABLE_SUFFIX AS suffix, COUNT(*) AS n FROM `d.impressions_*` GROUP BY suffix",
 	} {
 		if _, err := s.Query(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
@@ -341,7 +343,8 @@ func TestWildcardTables(t *testing.T) {
 		{"SELECT * FROM `d.impressions_*` ORDER BY x", []map[string]bigquery.Value{{"x": int64(1), "g": "a", "more": nil}, {"x": int64(2), "g": "z", "more": true}}},
 		{"SELECT _TABLE_SUFFIX AS s, COUNT(*) AS n FROM `d.impressions_*` WHERE _TABLE_SUFFIX != 'zeta' GROUP BY s", []map[string]bigquery.Value{{"s": "acme", "n": int64(1)}}},
 		{"SELECT i.* EXCEPT (more) FROM `" + s.Project() + ".d.impressions_*` AS i WHERE _TABLE_SUFFIX = 'zeta'", []map[string]bigquery.Value{{"x": int64(2), "g": "z"}}},
-		{"SELECT SUM(x) AS n FROM `d.*`", []map[string]bigquery.Value{{"n": int64(6)}}},
+		{"SELECT SUM(x) AS n FROM `d.o*`", []map[string]bigquery.Value{{"n": int64(3)}}},
+		{"SELECT * FROM d.all ORDER BY x", []map[string]bigquery.Value{{"x": int64(1), "g": "a", "more": nil}, {"x": int64(2), "g": "z", "more": true}}},
 	} {
 		if diff := cmp.Diff(tt.want, queryAll(t, c, tt.sql)); diff != "" {
 			t.Errorf("%s: -want +got\n%s", tt.sql, diff)
@@ -349,6 +352,24 @@ func TestWildcardTables(t *testing.T) {
 	}
 	_, err := tryQuery(t, c, "SELECT * FROM `d.clicks_*`")
 	wantError(t, err, "does not match any table")
-	_, err = s.Query(t.Context(), "CREATE VIEW d.all AS SELECT * FROM `d.impressions_*`")
-	wantError(t, err, "A wildcard table in a view")
+	// BigQuery refuses a prefix that a view has too.
+	_, err = tryQuery(t, c, "SELECT * FROM `d.un*`")
+	wantError(t, err, "Views cannot be queried through prefix. First view "+s.Project()+":d.unique_impressions")
+
+	// A view has the tables that are there when it is read.
+	suffixes := func() (found []string) {
+		t.Helper()
+		for _, row := range queryAll(t, c, "SELECT suffix FROM d.suffixes ORDER BY suffix") {
+			found = append(found, row["suffix"].(string))
+		}
+		return found
+	}
+	queryAll(t, c, "CREATE TABLE d.impressions_beta AS SELECT 4 AS x, 'b' AS g")
+	if diff := cmp.Diff([]string{"acme", "beta", "zeta"}, suffixes()); diff != "" {
+		t.Error(diff)
+	}
+	queryAll(t, c, "DROP TABLE d.impressions_acme")
+	if diff := cmp.Diff([]string{"beta", "zeta"}, suffixes()); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -71,9 +71,10 @@ type Options struct {
 	// Named and Positional are the query parameters.
 	Named      map[string]Value // by lower-case name
 	Positional []Value
-	// Tables returns the names of a dataset's tables, without views, for wildcard
-	// tables. nil: there are none.
-	Tables func(dataset string) []string
+	// Tables returns the names of a dataset's tables and those of its views, for
+	// wildcard tables. nil: there are none. A view that is made of a wildcard table
+	// has the tables of that moment: translate it again when they are others.
+	Tables func(dataset string) (tables, views []string)
 	// Information returns a DuckDB query for a view of a dataset's
 	// INFORMATION_SCHEMA. nil: there is none.
 	Information func(dataset, view string) (string, bool)

@@ -123,11 +123,17 @@ func (p *parser) setExpression(b *strings.Builder, value bool) error {
 			b.WriteString(s)
 		}
 		start := p.peek()
+		// Both dialects fill what one side lacks with NULL: GoogleSQL if it says FULL.
+		full := p.accept("FULL", "OUTER") || p.accept("FULL")
 		op := p.acceptAny("UNION", "INTERSECT", "EXCEPT")
-		if op == "" {
+		if op == "" && !full {
 			return nil
 		}
 		switch {
+		case full && op == "UNION" && p.accept("ALL", "BY", "NAME"):
+			op = "UNION ALL BY NAME"
+		case full:
+			return p.refuse(start, "FULL but for FULL UNION ALL BY NAME")
 		case op == "UNION" && p.accept("ALL"):
 			op = "UNION ALL"
 		case p.accept("DISTINCT"):
@@ -722,8 +728,8 @@ const tableSuffix = "_TABLE_SUFFIX"
 // wildcard writes all tables whose names begin as the pattern does. Columns are
 // those of all of them, by name.
 func (p *parser) wildcard(parts []string, start token) (string, error) {
-	if p.opts.View || p.opts.Tables == nil {
-		return "", p.refuse(start, "A wildcard table in a view")
+	if p.opts.Tables == nil {
+		return "", p.refuse(start, "A wildcard table")
 	}
 	parts = slices.Clone(parts)
 	last := len(parts) - 1
@@ -736,10 +742,20 @@ func (p *parser) wildcard(parts []string, start token) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	tables, views := p.opts.Tables(t.Dataset)
+	for _, name := range views {
+		if strings.HasPrefix(name, prefix) {
+			return "", errorAt(p.sql, start.pos, "Views cannot be queried through prefix. First view %s:%s.%s", p.opts.Project, t.Dataset, name)
+		}
+	}
 	var selects []string
-	for _, name := range p.opts.Tables(t.Dataset) {
+	for _, name := range tables {
 		if suffix, ok := strings.CutPrefix(name, prefix); ok {
-			selects = append(selects, "SELECT *, "+Text(suffix)+" AS "+Name(tableSuffix)+" FROM "+Table{Dataset: t.Dataset, Name: name}.duck())
+			source := Table{Dataset: t.Dataset, Name: name}.duck()
+			if p.opts.View && t.Dataset == p.opts.Dataset && !p.isCommon(name) {
+				source = Name(name)
+			}
+			selects = append(selects, "SELECT *, "+Text(suffix)+" AS "+Name(tableSuffix)+" FROM "+source)
 		}
 	}
 	if selects == nil {

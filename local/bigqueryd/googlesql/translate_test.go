@@ -10,7 +10,12 @@ var testOptions = Options{
 	Dataset: "d", Project: "p-1",
 	Named:      map[string]Value{"x": {"CAST(5 AS BIGINT)", Int64}},
 	Positional: []Value{{"'one'", String}, {"'two'", String}},
-	Tables:     func(dataset string) []string { return map[string][]string{"d": {"other", "w_1", "w_2"}}[dataset] },
+	Tables: func(dataset string) (tables, views []string) {
+		if dataset == "d" {
+			return []string{"other", "w_1", "w_2"}, []string{"v_1"}
+		}
+		return nil, nil
+	},
 	Information: func(dataset, view string) (string, bool) {
 		return "SELECT '" + dataset + "." + view + "'", view == "TABLES"
 	},
@@ -51,6 +56,8 @@ func TestTranslate(t *testing.T) {
 		{"SELECT 1 + 2 * 3 - 4", `SELECT (CAST((CAST(1 AS BIGINT) + (CAST(2 AS BIGINT) * 3)) AS BIGINT) - 4) AS "f0_"`},
 		{"SELECT STRUCT(a, 1 AS b, 2)", `SELECT struct_pack("a" := "a", "b" := 1, "_field_3" := 2) AS "f0_"`},
 		{"SELECT * EXCEPT (a), _TABLE_SUFFIX AS s FROM `w_*`", `SELECT * EXCLUDE ("a", "_TABLE_SUFFIX"), "_TABLE_SUFFIX" AS "s" FROM (SELECT *, '1' AS "_TABLE_SUFFIX" FROM "d"."w_1" UNION ALL BY NAME SELECT *, '2' AS "_TABLE_SUFFIX" FROM "d"."w_2") AS "w_*"`},
+		{"SELECT * FROM a FULL OUTER UNION ALL BY NAME SELECT * FROM b", `SELECT * FROM "d"."a" AS "a" UNION ALL BY NAME SELECT * FROM "d"."b" AS "b"`},
+		{"SELECT x FROM a FULL UNION ALL BY NAME (SELECT x FROM b FULL JOIN c USING (x))", `SELECT "x" AS "x" FROM "d"."a" AS "a" UNION ALL BY NAME (SELECT "x" AS "x" FROM "d"."b" AS "b" FULL JOIN "d"."c" AS "c" USING ("x"))`},
 		{"SELECT u.*, x.* FROM t AS u, `d.w_2*` AS x", `SELECT "u".*, "x".* EXCLUDE ("_TABLE_SUFFIX") FROM "d"."t" AS "u" CROSS JOIN (SELECT *, '' AS "_TABLE_SUFFIX" FROM "d"."w_2") AS "x"`},
 		{"SELECT a AS x, SUM(b) FROM t GROUP BY ROLLUP (x, (c)), GROUPING SETS (x, ())", `SELECT "a" AS "x", sum("b") AS "f0_" FROM "d"."t" AS "t" GROUP BY ROLLUP ("a", ("c")), GROUPING SETS ("a", ())`},
 		{"SELECT AS STRUCT a, 1 FROM t", `SELECT "a" AS "a", 1 AS "f0_" FROM "d"."t" AS "t"`},
