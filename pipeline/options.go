@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -11,11 +12,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem"
+
 	"pixelbeam/pipeline/sink"
 	"pixelbeam/pipeline/source"
 	"pixelbeam/transforms/impression"
 	"pixelbeam/transforms/ledger"
 	"pixelbeam/transforms/privacy"
+	"pixelbeam/transforms/tablegroup"
 	"pixelbeam/transforms/useragent"
 )
 
@@ -35,6 +39,10 @@ const (
 	// DeliveryExactlyOnce has each row in the table once, and pays for a shuffle.
 	DeliveryExactlyOnce = "exactly_once"
 )
+
+// SuffixByAdvertiser writes the impressions of an advertiser that is in a group to
+// the table impressions_for_GROUP.
+const SuffixByAdvertiser = "advertiser"
 
 // Options is what a user can choose. The zero value is not useful; begin with
 // DefaultOptions.
@@ -100,8 +108,15 @@ type Options struct {
 	BigQueryDataset string
 	// BigQueryDelivery is one of the Delivery constants; default at_least_once.
 	BigQueryDelivery string
+	// TableSuffixBy says which impressions have tables of their own: none if it is
+	// empty, those of groups of advertisers if it is SuffixByAdvertiser.
+	TableSuffixBy string
+	// AdvertiserGroups says which advertisers are in which group, as CSV
+	// (tablegroup.Parse); required with SuffixByAdvertiser.
+	AdvertiserGroups []byte
 	// BigQueryEndpoint is the URL of another BigQuery REST API than Google's, at
-	// which the tables are checked before the job starts; optional.
+	// which the tables are checked before the job starts, and those of groups
+	// made; optional.
 	BigQueryEndpoint string
 	// BigQueryStorageEndpoint is host:port of another Storage Write API than
 	// Google's; optional.
@@ -179,7 +194,9 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(UserAgentRulesFlag{&o.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
 	fs.StringVar(&o.BigQueryDataset, "bigquery_dataset", o.BigQueryDataset, "`[project.]dataset` of the tables; none: no tables are written")
 	fs.StringVar(&o.BigQueryDelivery, "bigquery_delivery", o.BigQueryDelivery, "how rows reach the table impressions: `at_least_once` (the view impressions_unique has each once) or exactly_once (the table has; costs a shuffle of all rows)")
-	fs.StringVar(&o.BigQueryEndpoint, "bigquery_endpoint", o.BigQueryEndpoint, "`URL` of a BigQuery REST API other than Google's, without authentication; the tables are checked there first")
+	fs.StringVar(&o.TableSuffixBy, "table_suffix_by", o.TableSuffixBy, "`advertiser`: impressions of advertisers that are in a group of --advertiser_groups go to a table impressions_for_GROUP, made when it is first needed; none: all go to impressions")
+	fs.Var(AdvertiserGroupsFlag{&o.AdvertiserGroups}, "advertiser_groups", "CSV `file` (local or gs://) with lines ADVERTISER,GROUP, for --table_suffix_by=advertiser; advertisers that it does not name stay in impressions")
+	fs.StringVar(&o.BigQueryEndpoint, "bigquery_endpoint", o.BigQueryEndpoint, "`URL` of a BigQuery REST API other than Google's, without authentication; the tables are checked there first, and those of groups made")
 	fs.StringVar(&o.BigQueryStorageEndpoint, "bigquery_storage_endpoint", o.BigQueryStorageEndpoint, "`host:port` of a Storage Write API other than Google's, without TLS")
 	fs.StringVar(&o.BigtableInstance, "bigtable_instance", o.BigtableInstance, "Bigtable `instance` of the profiles; none: no profiles are kept")
 	fs.StringVar(&o.BigtableTable, "bigtable_table", o.BigtableTable, "Bigtable `table` of the profiles")
@@ -276,6 +293,7 @@ func (o *Options) Validate() error {
 	if o.BigQueryDelivery == DeliveryExactlyOnce && o.Runner == RunnerDirect {
 		wrong("--bigquery_delivery=exactly_once keeps state, which --runner=direct does not: give --runner=prism")
 	}
+	errs = append(errs, o.validateGroups()...)
 	if o.BigtableInstance != "" && o.Project == "" {
 		wrong("--bigtable_instance=%s needs --project", o.BigtableInstance)
 	}
@@ -296,6 +314,53 @@ func (o *Options) Validate() error {
 		wrong("--pixel_paths or --parameters: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+func (o *Options) validateGroups() (errs []error) {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch o.TableSuffixBy {
+	case "":
+		if o.AdvertiserGroups != nil {
+			wrong("--advertiser_groups does nothing by itself: give --table_suffix_by=advertiser too")
+		}
+		return errs
+	case SuffixByAdvertiser:
+	default:
+		wrong("--table_suffix_by=%s is not known: give advertiser, or leave it out", o.TableSuffixBy)
+		return errs
+	}
+	if o.BigQueryDataset == "" {
+		wrong("--table_suffix_by=advertiser is for tables: give --bigquery_dataset")
+	}
+	if o.AdvertiserGroups == nil {
+		wrong("--table_suffix_by=advertiser needs --advertiser_groups, a file with lines ADVERTISER,GROUP")
+	} else if _, err := tablegroup.Parse(o.AdvertiserGroups); err != nil {
+		for _, err := range unjoin(err) {
+			wrong("--advertiser_groups: %w", err)
+		}
+	}
+	return errs
+}
+
+// unjoin returns the errors that errors.Join joined.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// groups returns the advertisers' groups, nil if their rows have no tables of their
+// own. The options must be valid.
+func (o *Options) groups() tablegroup.Map {
+	if o.TableSuffixBy == "" {
+		return nil
+	}
+	groups, err := tablegroup.Parse(o.AdvertiserGroups)
+	if err != nil {
+		panic(fmt.Sprintf("pipeline: options are not valid: %v", err))
+	}
+	return groups
 }
 
 // dataset splits [project.]dataset.
@@ -349,8 +414,19 @@ func (o *Options) bigQuery(table string) sink.BigQueryConfig {
 	return sink.BigQueryConfig{Project: project, Dataset: dataset, Table: table, Endpoint: o.BigQueryStorageEndpoint}
 }
 
-func (o *Options) bigQueryOnce(table string) sink.OnceConfig {
-	return sink.OnceConfig{BigQueryConfig: o.bigQuery(table), Shards: o.Shards, AllowedLateness: o.AllowedLateness}
+// bigQueryGroups is for impressions where some have tables of groups.
+func (o *Options) bigQueryGroups() sink.BigQueryConfig {
+	cfg := o.bigQuery("impressions")
+	cfg.RESTEndpoint = o.BigQueryEndpoint
+	return cfg
+}
+
+func (o *Options) bigQueryOnce() sink.OnceConfig {
+	cfg := sink.OnceConfig{BigQueryConfig: o.bigQuery("impressions"), Shards: o.Shards, AllowedLateness: o.AllowedLateness}
+	if groups := o.groups(); groups != nil {
+		cfg.BigQueryConfig, cfg.Groups = o.bigQueryGroups(), groups
+	}
+	return cfg
 }
 
 // jsonPrefixes are the beginnings of file names of tables whose name is not
@@ -446,4 +522,40 @@ func (f UserAgentRulesFlag) Set(name string) error {
 	}
 	*f.Rules = useragent.Rules{Name: filepath.Base(name), YAML: yaml}
 	return nil
+}
+
+// AdvertiserGroupsFlag is the value of a flag that names a file of advertisers'
+// groups, local or gs://, for package flag and for pflag. Setting it reads the file.
+type AdvertiserGroupsFlag struct{ File *[]byte }
+
+func (f AdvertiserGroupsFlag) String() string { return "" }
+
+// Type names the kind of value in pflag's help.
+func (f AdvertiserGroupsFlag) Type() string { return "file" }
+
+// Set reads the file.
+func (f AdvertiserGroupsFlag) Set(name string) error {
+	b, err := readFile(name)
+	if err == nil {
+		*f.File = append([]byte{}, b...) // not nil, if empty
+	}
+	return err
+}
+
+func readFile(name string) ([]byte, error) {
+	if !strings.HasPrefix(name, "gs://") {
+		return os.ReadFile(name)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fs, err := filesystem.New(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer fs.Close()
+	b, err := filesystem.Read(ctx, fs, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, nil
 }

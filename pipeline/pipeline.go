@@ -73,13 +73,20 @@ func read(s beam.Scope, o Options) beam.PCollection {
 // collection that something consumes: Prism spins on a stage without outputs.
 type outputs struct{ Options }
 
-// impressions writes the raw rows, as the table impressions wants them delivered.
+// impressions writes the raw rows to the table impressions, delivered as that is to
+// have them, and to those of groups.
 func (o outputs) impressions(s beam.Scope, rows beam.PCollection) {
-	if o.BigQueryDataset == "" || o.BigQueryDelivery != DeliveryExactlyOnce {
+	var refused beam.PCollection
+	switch {
+	case o.BigQueryDataset != "" && o.BigQueryDelivery == DeliveryExactlyOnce:
+		refused = sink.BigQueryOnce(s, rows, o.bigQueryOnce())
+	case o.TableSuffixBy != "":
+		refused = sink.BigQueryGroups(s, rows, o.bigQueryGroups(), o.groups())
+	default:
 		o.table(s, "impressions", rows)
 		return
 	}
-	o.rejected(s.Scope("refused"), sink.BigQueryOnce(s, rows, o.bigQueryOnce("impressions")))
+	o.rejected(s.Scope("refused"), refused)
 	o.json(s, "impressions", rows)
 }
 

@@ -199,6 +199,16 @@ func TestValidateNamesFlags(t *testing.T) {
 		{func(o *Options) { o.PixelPaths = []string{"p.gif"} }, []string{"--pixel_paths", "p.gif"}},
 		{func(o *Options) { o.UserAgentRules = useragent.Rules{Name: "own.yaml"} }, []string{"--user_agent_rules", "own.yaml", "no user_agent_parsers"}},
 		{func(o *Options) { o.Runner, o.UntilIdle = RunnerDataflow, true }, []string{"--until_idle"}},
+		{func(o *Options) { o.TableSuffixBy = "site" }, []string{"--table_suffix_by=site", "give advertiser"}},
+		{func(o *Options) { o.TableSuffixBy = SuffixByAdvertiser }, []string{"needs --advertiser_groups"}},
+		{func(o *Options) { o.AdvertiserGroups = []byte("acme,retail") }, []string{"--advertiser_groups does nothing", "--table_suffix_by=advertiser"}},
+		{func(o *Options) {
+			o.TableSuffixBy, o.AdvertiserGroups, o.BigQueryDataset, o.OutputJSON = SuffixByAdvertiser, []byte("a,b"), "", "out"
+		}, []string{"give --bigquery_dataset"}},
+		{func(o *Options) {
+			o.TableSuffixBy, o.AdvertiserGroups, o.Shards = SuffixByAdvertiser, []byte("acme\na,B\n"), 0
+		}, []string{"--advertiser_groups: line 1: 1 values", "--advertiser_groups: line 2: group \"B\"", "--shards=0"}},
+		{func(o *Options) { o.TableSuffixBy, o.AdvertiserGroups = SuffixByAdvertiser, []byte{} }, []string{"--advertiser_groups: it names no advertiser"}},
 		{func(o *Options) { o.BigQueryDataset, o.Runner, o.Shards = "", "x", 0 }, []string{"--runner=x", "nowhere to write", "--shards=0"}},
 	} {
 		o := ok()

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 
+	"pixelbeam/pipeline/sink"
 	"pixelbeam/schemas"
 )
 
@@ -42,7 +43,7 @@ func CheckTables(ctx context.Context, o Options) error {
 		case err != nil:
 			return fmt.Errorf("--bigquery_endpoint=%s: %w", o.BigQueryEndpoint, err)
 		default:
-			if missing := missingColumns(table.Columns, meta.Schema); len(missing) > 0 {
+			if missing := sink.MissingColumns(table.Columns, meta.Schema); len(missing) > 0 {
 				errs = append(errs, fmt.Errorf("table %s.%s.%s lacks the columns %s: add them first, or their values are refused",
 					project, dataset, name, strings.Join(missing, ", ")))
 			}
@@ -61,25 +62,4 @@ func (o *Options) tables() []string {
 		names = append(names, "ledger")
 	}
 	return names
-}
-
-// missingColumns returns the names of columns that a table lacks; those of a
-// record as RECORD.COLUMN.
-func missingColumns(want []schemas.Column, have bigquery.Schema) []string {
-	fields := make(map[string]*bigquery.FieldSchema, len(have))
-	for _, f := range have {
-		fields[strings.ToLower(f.Name)] = f
-	}
-	var missing []string
-	for _, c := range want {
-		f, ok := fields[c.Name]
-		if !ok {
-			missing = append(missing, c.Name)
-			continue
-		}
-		for _, sub := range missingColumns(c.Fields, f.Schema) {
-			missing = append(missing, c.Name+"."+sub)
-		}
-	}
-	return missing
 }

@@ -26,10 +26,33 @@ var update = flag.Bool("update", false, "write testdata/update.golden anew")
 //	go test ./pipeline -run TestUpdateCompatible -update
 func TestUpdateCompatible(t *testing.T) {
 	const golden = "testdata/update.golden"
+	got := steps(t, updatable())
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("a running job could not be updated in place; see the comment of this test (-want +got):\n%s", diff)
+	}
+}
+
+// updatable are the options of a job with all steps of the default.
+func updatable() Options {
 	o := DefaultOptions()
 	o.Runner, o.Project = RunnerDataflow, "p-test"
 	o.Subscription = "projects/p-test/subscriptions/logs"
 	o.BigQueryDataset, o.BigtableInstance = "ads", "i-test"
+	return o
+}
+
+// steps describes the steps of a job.
+func steps(t *testing.T, o Options) string {
+	t.Helper()
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,19 +67,32 @@ func TestUpdateCompatible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := describe(model.GetComponents())
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	return describe(model.GetComponents())
+}
+
+// Tables of groups change one step, and with exactly-once delivery none, so that a
+// running job can begin with them, end them, and change the groups.
+func TestGroupsUpdateCompatible(t *testing.T) {
+	grouped := func(o Options) Options {
+		o.TableSuffixBy, o.AdvertiserGroups = SuffixByAdvertiser, []byte("acme,retail\n")
+		return o
 	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
+	o := updatable()
+	before, after := steps(t, o), steps(t, grouped(o))
+	renamed := strings.NewReplacer("impressions/BigQueryGroups/sink.bigQueryGroupsFn", "impressions/BigQuery/sink.bigQueryRowsFn").Replace(after)
+	if before == after || sorted(before) != sorted(renamed) {
+		t.Errorf("more than one step is another (-without +with groups):\n%s", cmp.Diff(strings.Split(before, "\n"), strings.Split(after, "\n")))
 	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("a running job could not be updated in place; see the comment of this test (-want +got):\n%s", diff)
+	o.BigQueryDelivery = DeliveryExactlyOnce
+	if diff := cmp.Diff(strings.Split(steps(t, o), "\n"), strings.Split(steps(t, grouped(o)), "\n")); diff != "" {
+		t.Errorf("exactly once, -without +with groups:\n%s", diff)
 	}
+}
+
+func sorted(text string) string {
+	lines := strings.Split(text, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // describe returns a line for each leaf step, with the coders of what it reads

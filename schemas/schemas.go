@@ -184,6 +184,17 @@ func GroupSeed() Table {
 	return t
 }
 
+// AllImpressions returns a query, in parentheses, of the rows of impressions and of
+// the tables of groups, for a dataset written as in View.In.
+func AllImpressions(dataset string) string {
+	b, err := files.ReadFile("bigquery/grouped/impressions.sql")
+	if err != nil {
+		panic(err)
+	}
+	query := strings.TrimSpace(sqlComment.ReplaceAllString(string(b), ""))
+	return "(" + View{Query: query}.In(dataset) + ")"
+}
+
 // sqlImpressions is where a view reads the table impressions.
 const sqlImpressions = "`${dataset}.impressions`"
 
@@ -191,14 +202,9 @@ const sqlImpressions = "`${dataset}.impressions`"
 // of groups of advertisers lie in tables of their own: each view that reads the
 // table impressions reads those tables too.
 func GroupedViews() []View {
-	b, err := files.ReadFile("bigquery/grouped/impressions.sql")
-	if err != nil {
-		panic(err)
-	}
-	all := "(" + strings.TrimSpace(sqlComment.ReplaceAllString(string(b), "")) + ")"
 	views := Views()
 	for i, v := range views {
-		views[i].Query = strings.ReplaceAll(v.Query, sqlImpressions, all)
+		views[i].Query = strings.ReplaceAll(v.Query, sqlImpressions, AllImpressions("${dataset}"))
 	}
 	return views
 }

@@ -239,11 +239,16 @@ func (l *launch) checkReach() (errs []error) {
 	if u, err := url.Parse(l.value("dataflow_endpoint")); err == nil && onThisMachine(u.Host) {
 		return nil
 	}
-	for _, e := range []struct{ name, value string }{
+	type endpoint struct{ name, value string }
+	endpoints := []endpoint{
 		{"pubsub_endpoint", l.opts.PubSubEndpoint},
 		{"bigquery_storage_endpoint", l.opts.BigQueryStorageEndpoint},
 		{"bigtable_endpoint", l.opts.BigtableEndpoint},
-	} {
+	}
+	if l.opts.TableSuffixBy != "" {
+		endpoints = append(endpoints, endpoint{"bigquery_endpoint", l.opts.BigQueryEndpoint})
+	}
+	for _, e := range endpoints {
 		if onThisMachine(e.value) {
 			errs = append(errs, fmt.Errorf("--%s=%s is on this machine, where workers cannot reach it: leave it out, for Google's", e.name, e.value))
 		}

@@ -83,7 +83,7 @@ A row is a minute: of the event time for impressions, of the time of receipt for
 entries that were rejected or ignored. It balances if
 
   read = impressions + rejected + ignored
-  rows, the distinct rows of the table impressions, = impressions - duplicates
+  rows, those of impressions_unique, = impressions - duplicates
   gross, the sum in impression_counts_current, = rows, less those of too_late
     that no restatement has counted
   rejected = the entries in rejected_entries that the parser rejected
@@ -170,8 +170,7 @@ FROM ledger_current WHERE minute >= @from AND minute < @to`,
 			b.duplicates, b.tooLate, b.unmatched, b.recovered = n[4], n[5], n[6], n[7]
 		}},
 	{`SELECT TIMESTAMP_TRUNC(event_time, MINUTE) AS minute, COUNT(*) AS n
-FROM (SELECT insert_id, event_time FROM impressions WHERE event_time >= @from AND event_time < @to GROUP BY insert_id, event_time)
-GROUP BY minute`,
+FROM impressions_unique WHERE event_time >= @from AND event_time < @to GROUP BY minute`,
 		func(b *books, n []int64) { b.rows = n[0] }},
 	{`SELECT window_start AS minute, SUM(gross) AS n
 FROM impression_counts_current WHERE window_start >= @from AND window_start < @to GROUP BY minute`,

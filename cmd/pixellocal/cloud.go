@@ -31,6 +31,7 @@ const (
 type cloud struct {
 	dir      string
 	dataset  string
+	grouped  bool // some impressions lie in tables of groups
 	lock     *os.File
 	pubsub   *pubsubd.Server
 	bigQuery *bigqueryd.Server
@@ -44,7 +45,7 @@ func startCloud(ctx context.Context, c *config) (_ *cloud, err error) {
 	if err := os.MkdirAll(c.data, 0o755); err != nil {
 		return nil, err
 	}
-	cl := &cloud{dir: c.data, dataset: c.dataset}
+	cl := &cloud{dir: c.data, dataset: c.dataset, grouped: c.job.TableSuffixBy != ""}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, cl.close())
@@ -91,12 +92,33 @@ func (cl *cloud) createTables(ctx context.Context) error {
 			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
 	}
-	for _, v := range schemas.Views() {
+	views := schemas.Views()
+	seed := schemas.GroupSeed()
+	found, err := cl.bigQuery.Query(ctx, fmt.Sprintf("SELECT table_name FROM %s.INFORMATION_SCHEMA.TABLES WHERE table_name = '%s'", cl.dataset, seed.Name))
+	if err != nil {
+		return err
+	}
+	// Rows that an earlier run wrote to tables of groups are to be seen.
+	if cl.grouped = cl.grouped || len(found) > 0; cl.grouped {
+		if err := cl.bigQuery.CreateTable(ctx, cl.dataset, seed); err != nil {
+			return fmt.Errorf("table %s: %w", seed.Name, err)
+		}
+		views = schemas.GroupedViews()
+	}
+	for _, v := range views {
 		if err := cl.bigQuery.CreateView(ctx, cl.dataset, v); err != nil {
 			return fmt.Errorf("view %s: %w", v.Name, err)
 		}
 	}
 	return nil
+}
+
+// impressions is what to select from for all rows of impressions.
+func (cl *cloud) impressions() string {
+	if cl.grouped {
+		return schemas.AllImpressions(cl.dataset)
+	}
+	return "`" + cl.dataset + ".impressions`"
 }
 
 // endpoints says where the services are; http is the edge's address.

@@ -87,6 +87,8 @@ func command() *cobra.Command {
 		fs.StringSliceVar(&c.job.PixelPaths, "pixel_paths", c.job.PixelPaths, "request `paths` of the pixel")
 		fs.Var(ipValue{&c.job.IP}, "ip", "what becomes of client addresses: truncate, keep or drop")
 		fs.Var(pipeline.UserAgentRulesFlag{Rules: &c.job.UserAgentRules}, "user_agent_rules", "regexes.yaml `file` of uap-core in place of the embedded rules; --version names both")
+		fs.StringVar(&c.job.TableSuffixBy, "table_suffix_by", "", "`advertiser`: impressions of advertisers that are in a group of --advertiser_groups go to a table impressions_for_GROUP; none: all go to impressions")
+		fs.Var(pipeline.AdvertiserGroupsFlag{File: &c.job.AdvertiserGroups}, "advertiser_groups", "CSV `file` with lines ADVERTISER,GROUP, for --table_suffix_by=advertiser")
 		fs.BoolVar(&c.job.Counts, "counts", c.job.Counts, "count impressions per minute into impression_counts")
 		fs.BoolVar(&c.job.Ledger, "ledger", c.job.Ledger, "keep the books of what was read, per minute, in the table ledger")
 		fs.DurationVar(&c.job.AllowedLateness, "allowed_lateness", c.job.AllowedLateness, "how long after its end a window takes late entries")

@@ -132,6 +132,7 @@ func (c *config) options(cl *cloud) pipeline.Options {
 	o.PubSubPullers = 2
 	o.HoldWatermark = c.untilIdle
 	o.BigQueryDataset = c.dataset
+	o.BigQueryEndpoint = e.BigQueryREST
 	o.BigQueryStorageEndpoint = e.BigQueryStorage
 	o.BigtableInstance = instance
 	o.BigtableEndpoint = e.Bigtable

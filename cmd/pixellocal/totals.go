@@ -20,12 +20,12 @@ func (cl *cloud) books(ctx context.Context) (b books, err error) {
 		n   *int64
 		sql string
 	}{
-		{&b.impressions, "SELECT COUNT(*) AS n FROM `%s.impressions`"},
-		{&b.distinct, "SELECT COUNT(*) AS n FROM (SELECT insert_id, event_time FROM `%s.impressions` GROUP BY insert_id, event_time)"},
-		{&b.rejected, "SELECT COUNT(*) AS n FROM `%s.rejected_entries`"},
-		{&b.gross, "SELECT IFNULL(SUM(gross), 0) AS n FROM `%s.impression_counts_current`"},
+		{&b.impressions, "SELECT COUNT(*) AS n FROM " + cl.impressions()},
+		{&b.distinct, "SELECT COUNT(*) AS n FROM (SELECT insert_id, event_time FROM " + cl.impressions() + " GROUP BY insert_id, event_time)"},
+		{&b.rejected, "SELECT COUNT(*) AS n FROM `" + cl.dataset + ".rejected_entries`"},
+		{&b.gross, "SELECT IFNULL(SUM(gross), 0) AS n FROM `" + cl.dataset + ".impression_counts_current`"},
 	} {
-		rows, err := cl.bigQuery.Query(ctx, fmt.Sprintf(q.sql, cl.dataset))
+		rows, err := cl.bigQuery.Query(ctx, q.sql)
 		if err != nil {
 			return b, err
 		}
@@ -52,7 +52,7 @@ func printTotals(ctx context.Context, w io.Writer, cl *cloud, before books, r pi
 	if err := r.Write(w); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "Written: impressions %d rows (in the table now: %d, distinct %d), rejected_entries %d, counted gross %d\n",
+	fmt.Fprintf(w, "Written: impressions %d rows (in all now: %d, distinct %d), rejected_entries %d, counted gross %d\n",
 		impressions, after.impressions, after.distinct, rejected, after.gross-before.gross)
 	fmt.Fprintf(w, "Took %s, %s at most.\n", time.Since(started).Round(10*time.Millisecond), peakMemory())
 

@@ -120,7 +120,7 @@ func (cl *cloud) status(ctx context.Context, http string, started time.Time) (ed
 		}
 		s.Tables = append(s.Tables, edge.Table{Name: table.Name, Rows: n})
 	}
-	if s.Recent, err = cl.bigQuery.Query(ctx, fmt.Sprintf("SELECT * FROM `%s.impressions` ORDER BY event_time DESC LIMIT 20", cl.dataset)); err != nil {
+	if s.Recent, err = cl.bigQuery.Query(ctx, "SELECT * FROM "+cl.impressions()+" ORDER BY event_time DESC LIMIT 20"); err != nil {
 		return s, err
 	}
 	s.RecentRejected, err = cl.bigQuery.Query(ctx, fmt.Sprintf(

@@ -37,6 +37,9 @@ type BigQueryConfig struct {
 	// one; http://HOST:PORT for plaintext without credentials, which HOST:PORT
 	// also means on loopback; else TLS and default credentials.
 	Endpoint string
+	// RESTEndpoint is the URL of another BigQuery REST API than Google's, asked
+	// without credentials; optional. Only tables of groups are made there.
+	RESTEndpoint string `json:",omitempty"`
 	// MaxBatchBytes is how many bytes of rows are collected for one request, 1 to
 	// 8,900,000; default 4 MiB. Larger batches cost fewer requests; smaller ones
 	// overlap better with the making of rows. A row above it goes alone.
@@ -75,10 +78,17 @@ func (c BigQueryConfig) withDefaults() BigQueryConfig {
 	return c
 }
 
-// acquire returns what the process shares of the table, to be released once.
-func (c BigQueryConfig) acquire() (*sharedTable, error) {
-	return acquireTable(tableKey{Endpoint: c.Endpoint, Project: c.Project, Dataset: c.Dataset, Table: c.Table})
+// key identifies the table, or that of a group.
+func (c BigQueryConfig) key(group string) tableKey {
+	k := tableKey{Endpoint: c.Endpoint, Project: c.Project, Dataset: c.Dataset, Table: c.Table}
+	if group != "" {
+		k.RESTEndpoint, k.Group = c.RESTEndpoint, group
+	}
+	return k
 }
+
+// acquire returns what the process shares of the table, to be released once.
+func (c BigQueryConfig) acquire() (*sharedTable, error) { return acquireTable(c.key("")) }
 
 // Validate returns all that is wrong with the configuration, joined.
 func (c BigQueryConfig) Validate() error {

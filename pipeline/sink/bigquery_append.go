@@ -238,11 +238,17 @@ func (a *appender) settle(ctx context.Context, f *flight, emit func(schemas.Row)
 		if noClient := (*clientError)(nil); errors.As(err, &noClient) {
 			return a.explain(err)
 		}
-		if response == nil {
+		if noTable := (*tableError)(nil); errors.As(err, &noTable) {
+			return noTable
+		}
+		// A new table is there before the Storage Write API knows it. Opening the
+		// stream anew makes one that was dropped.
+		unknown := a.table.key.Group != "" && status.Code(err) == codes.NotFound
+		if response == nil || unknown {
 			a.table.discard(f.conn)
 		}
 		collateral := response == nil && f.tries < collateralTries
-		if !outside(err) && !collateral {
+		if !outside(err) && !collateral && !unknown {
 			return a.explain(err)
 		}
 		if f.failed.IsZero() {

@@ -26,9 +26,28 @@ const (
 )
 
 // tableKey identifies a destination.
-type tableKey struct{ Endpoint, Project, Dataset, Table string }
+type tableKey struct {
+	Endpoint, RESTEndpoint  string
+	Project, Dataset, Table string
+	// Group is the group of advertisers whose rows of Table go to a table of their
+	// own; empty for Table itself.
+	Group string
+}
 
-func (k tableKey) String() string { return k.Project + "." + k.Dataset + "." + k.Table }
+// table is the table's id in its dataset.
+func (k tableKey) table() string {
+	if k.Group == "" {
+		return k.Table
+	}
+	return schemas.GroupTable(k.Group)
+}
+
+// path is the table's name in the Storage Write API.
+func (k tableKey) path() string {
+	return fmt.Sprintf("projects/%s/datasets/%s/tables/%s", k.Project, k.Dataset, k.table())
+}
+
+func (k tableKey) String() string { return k.Project + "." + k.Dataset + "." + k.table() }
 
 // sharedTable is a process's one connection to the default stream of a table,
 // shared by all bundles: the service wants few streams with much on each.
@@ -134,6 +153,11 @@ func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, &clientError{err}
 	}
+	if t.key.Group != "" {
+		if err := ensureTable(ctx, t.key); err != nil {
+			return nil, err
+		}
+	}
 	// The connection outlives the bundle that opens it; only opening is bound to
 	// the bundle's context.
 	life, cancel := context.WithCancel(context.Background())
@@ -157,9 +181,7 @@ func (t *sharedTable) open(ctx context.Context) (*connection, error) {
 }
 
 // stream is the name of the table's default stream.
-func (t *sharedTable) stream() string {
-	return fmt.Sprintf("projects/%s/datasets/%s/tables/%s/streams/_default", t.key.Project, t.key.Dataset, t.key.Table)
-}
+func (t *sharedTable) stream() string { return t.key.path() + "/streams/_default" }
 
 func writeOptions(address string) ([]option.ClientOption, error) {
 	e, err := parseEndpoint(address)

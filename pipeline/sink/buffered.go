@@ -2,9 +2,11 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,8 +43,8 @@ type mark struct {
 // after a failed bundle, and each is a new one.
 const mostAbandoned = 5
 
-// bufferedTable appends to BUFFERED streams of one table, and shows what was
-// appended. It is shared by the bundles of a process.
+// bufferedTable appends to BUFFERED streams of one table and of those of its groups,
+// and shows what was appended. It is shared by the bundles of a process.
 //
 // The protocol, which needs no more of the runner than that a bundle's state and
 // outputs are committed together and its input is the same when it is run again:
@@ -63,14 +65,15 @@ type bufferedTable struct {
 	// pause waits before the n-th retry.
 	pause func(ctx context.Context, n int) error
 
-	mu    sync.Mutex
-	conns map[string]*appendStream // by stream
+	mu      sync.Mutex
+	conns   map[string]*appendStream // by stream
+	ensured map[string]bool          // tables of groups that are known to be there
 }
 
 var bufferedTables pool[tableKey, *bufferedTable]
 
 func acquireBuffered(cfg BigQueryConfig) (*bufferedTable, error) {
-	key := tableKey{Endpoint: cfg.Endpoint, Project: cfg.Project, Dataset: cfg.Dataset, Table: cfg.Table}
+	key := cfg.key("")
 	return bufferedTables.acquire(key, func() (*bufferedTable, error) {
 		descriptor, err := tableDescriptor(cfg.Table)
 		if err != nil {
@@ -87,7 +90,8 @@ func acquireBuffered(cfg BigQueryConfig) (*bufferedTable, error) {
 		// The client would try again by itself, a new stream after up to 10 s. What
 		// failed is tried again here, with pauses that fit and a count.
 		client.CallOptions = &storage.BigQueryWriteCallOptions{}
-		return &bufferedTable{key: key, cfg: cfg, descriptor: descriptor, client: client, pause: pause, conns: map[string]*appendStream{}}, nil
+		return &bufferedTable{key: key, cfg: cfg, descriptor: descriptor, client: client, pause: pause,
+			conns: map[string]*appendStream{}, ensured: map[string]bool{}}, nil
 	})
 }
 
@@ -102,10 +106,12 @@ func (t *bufferedTable) release() {
 	})
 }
 
-// append appends rows at the cursor and returns where it then is, and what may be
-// seen once the bundle is committed. Rows that the service refuses are handed to
-// refuse. An error leaves the cursor to the runner, which runs the bundle again.
-func (t *bufferedTable) append(ctx context.Context, at cursor, rows []schemas.Row, refuse func(schemas.Row, *storagepb.RowError)) (cursor, []mark, error) {
+// append appends rows of a group, or of none, at the cursor and returns where it then
+// is, and what may be seen once the bundle is committed. Rows that the service
+// refuses are handed to refuse. An error leaves the cursor to the runner, which runs
+// the bundle again.
+func (t *bufferedTable) append(ctx context.Context, group string, at cursor, rows []schemas.Row, refuse func(schemas.Row, *storagepb.RowError)) (cursor, []mark, error) {
+	key := t.cfg.key(group)
 	var marks []mark
 	moved := false // since the last mark
 	abandoned := 0
@@ -119,57 +125,69 @@ func (t *bufferedTable) append(ctx context.Context, at cursor, rows []schemas.Ro
 		marks = append(marks, mark{at.Stream, at.Offset, true})
 		at, moved = cursor{}, false
 	}
+	if at.Stream != "" && !strings.HasPrefix(at.Stream, key.path()+"/") {
+		abandon() // That of another group, of the same key.
+	}
 	for len(rows) > 0 {
 		n := fit(rows, t.cfg.MaxBatchBytes)
 		chunk := slices.Clone(rows[:n])
 		var failed time.Time
 		for tries := 1; len(chunk) > 0; tries++ {
-			response, err := t.try(ctx, &at, chunk)
+			response, err := t.try(ctx, key, &at, chunk)
 			if err == nil {
 				at.Offset += int64(len(chunk))
 				moved = true
 				tableMetrics[t.cfg.Table].written.Inc(ctx, int64(len(chunk)))
 				break
 			}
+			if noTable := (*tableError)(nil); errors.As(err, &noTable) {
+				return cursor{}, nil, noTable
+			}
 			if response == nil && at.Stream != "" {
 				t.disconnect(at.Stream)
 			}
 			if ctx.Err() != nil {
-				return cursor{}, nil, fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", t.key, len(chunk), ctx.Err())
+				return cursor{}, nil, fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", key, len(chunk), ctx.Err())
 			}
 			if bad := response.GetRowErrors(); len(bad) > 0 {
 				// Nothing of a request with a bad row is stored.
 				if chunk = without(chunk, bad, refuse); chunk == nil {
-					return cursor{}, nil, fmt.Errorf("bigquery table %v: row errors that name no row: %v: %w", t.key, bad, err)
+					return cursor{}, nil, fmt.Errorf("bigquery table %v: row errors that name no row: %v: %w", key, bad, err)
 				}
 				continue
 			}
+			// A new table is there before the Storage Write API knows it.
+			unknown := group != "" && at.Stream == "" && status.Code(err) == codes.NotFound
 			switch status.Code(err) {
 			case codes.AlreadyExists, codes.OutOfRange, codes.NotFound, codes.FailedPrecondition:
+				if unknown {
+					t.forget(group)
+					break
+				}
 				if at.Stream == "" {
-					return cursor{}, nil, fmt.Errorf("bigquery table %v: %w; create the dataset and table (terraform apply), or correct project, dataset and table", t.key, err)
+					return cursor{}, nil, fmt.Errorf("bigquery table %v: %w; create the dataset and table (terraform apply), or correct project, dataset and table", key, err)
 				}
 				// Not where the state left it, expired, or finalized.
 				if abandoned++; abandoned > mostAbandoned {
-					return cursor{}, nil, fmt.Errorf("bigquery table %v: %d new streams in a row refused the rows: %w", t.key, abandoned, err)
+					return cursor{}, nil, fmt.Errorf("bigquery table %v: %d new streams in a row refused the rows: %w", key, abandoned, err)
 				}
-				log.Infof(ctx, "bigquery table %v: stream %s is abandoned at %d: %v", t.key, at.Stream, at.Offset, err)
+				log.Infof(ctx, "bigquery table %v: stream %s is abandoned at %d: %v", key, at.Stream, at.Offset, err)
 				abandon()
 				continue
 			}
-			if !outside(err) {
-				return cursor{}, nil, fmt.Errorf("bigquery table %v: %w; compare the table's columns with the schemas of this version (terraform plan), and the account's roles", t.key, err)
+			if !outside(err) && !unknown {
+				return cursor{}, nil, fmt.Errorf("bigquery table %v: %w; compare the table's columns with the schemas of this version (terraform plan), and the account's roles", key, err)
 			}
 			if failed.IsZero() {
 				failed = time.Now()
 			}
 			if since := time.Since(failed); since >= t.cfg.RetryTimeout {
-				return cursor{}, nil, fmt.Errorf("bigquery table %v: gave up after %d tries in %v: %w", t.key, tries, since.Round(time.Millisecond), err)
+				return cursor{}, nil, fmt.Errorf("bigquery table %v: gave up after %d tries in %v: %w", key, tries, since.Round(time.Millisecond), err)
 			}
 			tableMetrics[t.cfg.Table].retries.Inc(ctx, 1)
 			// Whether the rows were stored is not known. The same offset tells.
 			if err := t.pause(ctx, tries); err != nil {
-				return cursor{}, nil, fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", t.key, len(chunk), err)
+				return cursor{}, nil, fmt.Errorf("bigquery table %v: %d rows unacknowledged: %w", key, len(chunk), err)
 			}
 		}
 		rows = rows[n:]
@@ -212,14 +230,18 @@ func without(rows []schemas.Row, bad []*storagepb.RowError, refuse func(schemas.
 	return kept
 }
 
-// try makes one attempt to append at the cursor, making a stream if it has none.
-// The response tells, if there is one, that the service has not stored the rows.
-func (t *bufferedTable) try(ctx context.Context, at *cursor, rows []schemas.Row) (*storagepb.AppendRowsResponse, error) {
+// try makes one attempt to append at the cursor, making a stream if it has none, and
+// the table of a group if that has none. The response tells, if there is one, that
+// the service has not stored the rows.
+func (t *bufferedTable) try(ctx context.Context, key tableKey, at *cursor, rows []schemas.Row) (*storagepb.AppendRowsResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.AckTimeout)
 	defer cancel()
 	if at.Stream == "" {
+		if err := t.ensure(ctx, key); err != nil {
+			return nil, err
+		}
 		s, err := t.client.CreateWriteStream(ctx, &storagepb.CreateWriteStreamRequest{
-			Parent:      fmt.Sprintf("projects/%s/datasets/%s/tables/%s", t.key.Project, t.key.Dataset, t.key.Table),
+			Parent:      key.path(),
 			WriteStream: &storagepb.WriteStream{Type: storagepb.WriteStream_BUFFERED},
 		})
 		if err != nil {
@@ -237,6 +259,30 @@ func (t *bufferedTable) try(ctx context.Context, at *cursor, rows []schemas.Row)
 		data[i] = row.Data
 	}
 	return conn.append(ctx, at.Offset, data, t.descriptor)
+}
+
+// ensure makes the table of a group, once.
+func (t *bufferedTable) ensure(ctx context.Context, key tableKey) error {
+	t.mu.Lock()
+	known := key.Group == "" || t.ensured[key.Group]
+	t.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := ensureTable(ctx, key); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.ensured[key.Group] = true
+	t.mu.Unlock()
+	return nil
+}
+
+// forget makes ensure look again: the table may have been dropped.
+func (t *bufferedTable) forget(group string) {
+	t.mu.Lock()
+	delete(t.ensured, group)
+	t.mu.Unlock()
 }
 
 func (t *bufferedTable) connect(stream string) (*appendStream, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
@@ -18,11 +19,13 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"github.com/zeebo/xxh3"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"pixelbeam/schemas"
 	"pixelbeam/transforms/distinct"
 	"pixelbeam/transforms/dofn"
+	"pixelbeam/transforms/tablegroup"
 )
 
 func init() {
@@ -58,12 +61,16 @@ type OnceConfig struct {
 	// AllowedLateness is how long after its minute, by watermark, a copy of an
 	// entry is still recognised. 0 is no time.
 	AllowedLateness time.Duration
+	// Groups, if not empty, has the rows of each group in a table of its own; see
+	// BigQueryGroups. Each group that is written to has as many streams as there
+	// are shards.
+	Groups tablegroup.Map
 }
 
 // Validate returns all that is wrong with the configuration, joined.
 func (c OnceConfig) Validate() error {
 	errs := []error{c.BigQueryConfig.Validate()}
-	if c.Table != "" && c.Table != "impressions" {
+	if c.Table != "" && c.Table != impressionsTable {
 		errs = append(errs, fmt.Errorf("bigquery sink: rows of %s cannot be written exactly once: they have no insert_id and event_time", c.Table))
 	}
 	if c.Shards < 1 || c.Shards > 10_000 {
@@ -100,6 +107,7 @@ func BigQueryOnce(s beam.Scope, rows beam.PCollection, cfg OnceConfig) (refused 
 	once := beam.ParDo(s, &onceFn{
 		Table:      cfg.Table,
 		KeptMicros: cfg.AllowedLateness.Microseconds(),
+		Groups:     cfg.Groups,
 		IDs:        state.MakeValueState[[]byte]("ids"),
 		Forget:     timers.InEventTime("forget"),
 	}, packed)
@@ -208,6 +216,7 @@ func parseOnceKey(s string) (k packKey, err error) {
 type onceFn struct {
 	Table      string
 	KeptMicros int64
+	Groups     tablegroup.Map `json:",omitempty"`
 	IDs        state.Value[[]byte]
 	Forget     timers.EventTime
 }
@@ -237,16 +246,74 @@ func (fn *onceFn) ProcessElement(ctx context.Context, sp state.Provider, tp time
 	if err := fn.IDs.Write(sp, known); err != nil {
 		return err
 	}
-	if len(fresh) < len(rows) {
-		packed = pack(fresh)
+	if len(fn.Groups) == 0 {
+		if len(fresh) < len(rows) {
+			packed = pack(fresh)
+		}
+		emit(k.shard, packed)
+		return nil
 	}
-	emit(k.shard, packed)
+	for _, g := range byGroup(fn.Groups, fresh) {
+		emit(streamKey(k.shard, g.group), packGroup(g.group, g.rows))
+	}
 	return nil
 }
 
 // OnTimer forgets a slice.
 func (fn *onceFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, _ string, _ timers.Context, _ func(int64, []byte)) error {
 	return fn.IDs.Clear(sp)
+}
+
+// groupRows is the rows of one group, or of none.
+type groupRows struct {
+	group string
+	rows  []packedRow
+}
+
+// byGroup sorts rows by the group of their advertiser, which is stable.
+func byGroup(groups tablegroup.Map, rows []packedRow) []groupRows {
+	parts := map[string][]packedRow{}
+	for _, r := range rows {
+		group := groups.Group(advertiser(r.row.Data))
+		parts[group] = append(parts[group], r)
+	}
+	var out []groupRows
+	for _, group := range slices.Sorted(maps.Keys(parts)) {
+		out = append(out, groupRows{group, parts[group]})
+	}
+	return out
+}
+
+// streamKey is the key of a shard's stream to the table of a group. Keys of groups
+// are negative. Should two share one, append gives each its own streams.
+func streamKey(shard int64, group string) int64 {
+	if group == "" {
+		return shard
+	}
+	return int64(xxh3.HashStringSeed(group, uint64(shard)) | 1<<63)
+}
+
+// packGroup encodes rows as pack does, behind their group if they are of one: a
+// zero, which pack never begins with, and its length and name.
+func packGroup(group string, rows []packedRow) []byte {
+	packed := pack(rows)
+	if group == "" {
+		return packed
+	}
+	return append(protowire.AppendString([]byte{0}, group), packed...)
+}
+
+// unpackGroup decodes what packGroup encoded.
+func unpackGroup(b []byte) (group string, rows []packedRow, err error) {
+	if len(b) > 0 && b[0] == 0 {
+		name, n := protowire.ConsumeString(b[1:])
+		if n < 0 {
+			return "", nil, errPacked
+		}
+		group, b = name, b[1+n:]
+	}
+	rows, err = unpack(b)
+	return group, rows, err
 }
 
 // firstCopies returns the rows whose ids are not among known, each once, and the
@@ -275,7 +342,7 @@ func firstCopies(known []byte, rows []packedRow) (fresh []packedRow, now []byte)
 // rows.
 const idleAfter = 10 * time.Minute
 
-// appendOnceFn appends the rows of a shard to its stream. Its state is the
+// appendOnceFn appends the rows of a shard and group to their stream. Its state is the
 // cursor, and the event time until which the stream is kept open.
 type appendOnceFn struct {
 	Config BigQueryConfig
@@ -296,10 +363,11 @@ func (fn *appendOnceFn) Teardown() {
 }
 
 func (fn *appendOnceFn) ProcessElement(ctx context.Context, sp state.Provider, tp timers.Provider, shard int64, packed []byte, mark func(string, []byte), refused func(schemas.Row)) error {
-	rows, err := unpack(packed)
+	group, rows, err := unpackGroup(packed)
 	if err != nil {
 		return err
 	}
+	key := fn.Config.key(group)
 	at, until, err := fn.read(sp)
 	if err != nil {
 		return err
@@ -310,7 +378,7 @@ func (fn *appendOnceFn) ProcessElement(ctx context.Context, sp state.Provider, t
 		if size := rowBytes(r.row); size > maxRequestBytes {
 			tableMetrics[fn.Config.Table].refused.Inc(ctx, 1)
 			refused(refusal(r.row, ReasonRowTooLarge, StageBigQuery, fmt.Sprintf(
-				"table %v: the row has %d bytes, the limit of a request is %d", fn.table.key, size, maxRequestBytes)))
+				"table %v: the row has %d bytes, the limit of a request is %d", key, size, maxRequestBytes)))
 			continue
 		}
 		_, eventTime, err := identify(r.row.Data)
@@ -320,9 +388,9 @@ func (fn *appendOnceFn) ProcessElement(ctx context.Context, sp state.Provider, t
 		latest = max(latest, eventTime)
 		plain = append(plain, r.row)
 	}
-	at, marks, err := fn.table.append(ctx, at, plain, func(row schemas.Row, e *storagepb.RowError) {
+	at, marks, err := fn.table.append(ctx, group, at, plain, func(row schemas.Row, e *storagepb.RowError) {
 		tableMetrics[fn.Config.Table].refused.Inc(ctx, 1)
-		refused(refusal(row, ReasonRowRefused, StageBigQuery, fmt.Sprintf("table %v: %s (%v)", fn.table.key, e.GetMessage(), e.GetCode())))
+		refused(refusal(row, ReasonRowRefused, StageBigQuery, fmt.Sprintf("table %v: %s (%v)", key, e.GetMessage(), e.GetCode())))
 	})
 	if err != nil {
 		return err

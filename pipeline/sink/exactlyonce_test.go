@@ -56,7 +56,7 @@ func (r *unsteadyRunner) step(t *testing.T, shard int) {
 		}
 		var more []mark
 		var err error
-		at, more, err = r.table.append(t.Context(), at, rows, func(schemas.Row, *storagepb.RowError) { t.Error("a row was refused") })
+		at, more, err = r.table.append(t.Context(), "", at, rows, func(schemas.Row, *storagepb.RowError) { t.Error("a row was refused") })
 		if err != nil {
 			t.Logf("bundle failed: %v", err)
 			r.crash(shard)
@@ -255,13 +255,13 @@ func TestExactlyOnceWithoutTable(t *testing.T) {
 	}
 	defer table.release()
 	// A stream that the service does not know is abandoned for a new one.
-	at, marks, err := table.append(t.Context(), cursor{"projects/p/datasets/d/tables/impressions/streams/gone", 7}, impressionRows(2), nil)
+	at, marks, err := table.append(t.Context(), "", cursor{"projects/p/datasets/d/tables/impressions/streams/gone", 7}, impressionRows(2), nil)
 	if err != nil || at.Offset != 2 || len(marks) != 2 || marks[0] != (mark{"projects/p/datasets/d/tables/impressions/streams/gone", 7, true}) {
 		t.Errorf("at %v, marks %v, %v", at, marks, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := table.append(ctx, at, impressionRows(2), nil); err == nil {
+	if _, _, err := table.append(ctx, "", at, impressionRows(2), nil); err == nil {
 		t.Error("no error in a context that is over")
 	}
 }
@@ -299,7 +299,7 @@ func TestFirstCopies(t *testing.T) {
 
 func TestIdentify(t *testing.T) {
 	message := (*pixelbeamv1.Impression)(nil).ProtoReflect().Descriptor().Fields()
-	for name, number := range map[string]int{"insert_id": insertIDField, "event_time": eventTimeField} {
+	for name, number := range map[string]int{"insert_id": insertIDField, "event_time": eventTimeField, "advertiser_id": advertiserField} {
 		if f := message.ByName(protoreflect.Name(name)); f == nil || int(f.Number()) != number {
 			t.Errorf("%s has not the number %d", name, number)
 		}

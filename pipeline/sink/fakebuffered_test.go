@@ -22,6 +22,8 @@ type fakeBuffered struct {
 
 	// fault decides on each call of a method, with mu held; nil means none.
 	fault func(method string) fault
+	// tables, if not nil, has the tables that there are.
+	tables *fakeTables
 
 	mu      sync.Mutex
 	streams map[string]*bufferedStream
@@ -78,6 +80,9 @@ func (f *fakeBuffered) CreateWriteStream(_ context.Context, req *storagepb.Creat
 	}
 	if req.GetWriteStream().GetType() != storagepb.WriteStream_BUFFERED {
 		return nil, status.Error(codes.InvalidArgument, "want BUFFERED")
+	}
+	if !f.tables.known(req.GetParent() + "/") {
+		return nil, status.Error(codes.NotFound, "Requested entity was not found.")
 	}
 	name := fmt.Sprintf("%s/streams/s%d", req.GetParent(), len(f.streams))
 	f.streams[name] = &bufferedStream{}
@@ -174,6 +179,19 @@ func (f *fakeBuffered) FinalizeWriteStream(_ context.Context, req *storagepb.Fin
 		return nil, unavailable
 	}
 	return &storagepb.FinalizeWriteStreamResponse{RowCount: int64(len(s.rows))}, nil
+}
+
+// inTables counts how often rows of each table can be seen.
+func (f *fakeBuffered) inTables() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := map[string]int{}
+	for name, s := range f.streams {
+		if s.flushed > 0 {
+			n[tableOf(name)] += s.flushed
+		}
+	}
+	return n
 }
 
 // visible counts how often each row can be seen.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -30,9 +31,12 @@ type fakeWrite struct {
 	hold chan struct{}
 	// discard drops the rows, for measurements.
 	discard bool
+	// tables, if not nil, has the tables that there are.
+	tables *fakeTables
 
 	mu       sync.Mutex
 	stored   [][]byte
+	places   []string // the table of each of stored
 	appends  int
 	opens    int
 	requests []int // wire size of each request
@@ -74,11 +78,14 @@ func (f *fakeWrite) GetWriteStream(_ context.Context, req *storagepb.GetWriteStr
 			return nil, err
 		}
 	}
+	if !f.tables.known(req.GetName()) {
+		return nil, status.Error(codes.NotFound, "Requested entity was not found.")
+	}
 	return &storagepb.WriteStream{Name: req.GetName(), Location: "local"}, nil
 }
 
 func (f *fakeWrite) AppendRows(stream storagepb.BigQueryWrite_AppendRowsServer) error {
-	first := true
+	first, place := true, ""
 	answers := make(chan func() error, 1000)
 	done := make(chan error, 1)
 	go func() {
@@ -117,8 +124,11 @@ func (f *fakeWrite) AppendRows(stream storagepb.BigQueryWrite_AppendRowsServer) 
 				}
 				return
 			}
+			if first {
+				place = tableOf(req.GetWriteStream())
+			}
 			first = false
-			answers <- f.take(req, stream)
+			answers <- f.take(place, req, stream)
 		}
 	}()
 	select {
@@ -130,12 +140,14 @@ func (f *fakeWrite) AppendRows(stream storagepb.BigQueryWrite_AppendRowsServer) 
 }
 
 // take stores a request as judged and returns what answers it.
-func (f *fakeWrite) take(req *storagepb.AppendRowsRequest, stream storagepb.BigQueryWrite_AppendRowsServer) func() error {
+func (f *fakeWrite) take(place string, req *storagepb.AppendRowsRequest, stream storagepb.BigQueryWrite_AppendRowsServer) func() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rows := req.GetProtoRows().GetRows().GetSerializedRows()
 	v := verdict{store: true}
-	if f.judge != nil {
+	if !f.tables.known("tables/" + place + "/") {
+		v = verdict{failed: status.Error(codes.NotFound, "Table is deleted")}
+	} else if f.judge != nil {
 		v = f.judge(f.appends, rows)
 	}
 	f.appends++
@@ -145,6 +157,9 @@ func (f *fakeWrite) take(req *storagepb.AppendRowsRequest, stream storagepb.BigQ
 	f.rows = append(f.rows, len(rows))
 	if v.store && !f.discard {
 		f.stored = append(f.stored, rows...)
+		for range rows {
+			f.places = append(f.places, place)
+		}
 	}
 	return func() error {
 		switch {
@@ -167,6 +182,27 @@ func (f *fakeWrite) take(req *storagepb.AppendRowsRequest, stream storagepb.BigQ
 			Response: &storagepb.AppendRowsResponse_AppendResult_{AppendResult: &storagepb.AppendRowsResponse_AppendResult{}},
 		})
 	}
+}
+
+// tableOf returns the table in the name of a stream.
+func tableOf(stream string) string {
+	_, rest, _ := strings.Cut(stream, "tables/")
+	table, _, _ := strings.Cut(rest, "/")
+	return table
+}
+
+// inTables counts the different rows of each table.
+func (f *fakeWrite) inTables() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, n := map[string]bool{}, map[string]int{}
+	for i, row := range f.stored {
+		if key := f.places[i] + " " + string(row); !seen[key] {
+			seen[key] = true
+			n[f.places[i]]++
+		}
+	}
+	return n
 }
 
 // copies counts how often each row is stored.

@@ -18,11 +18,12 @@ type entryID [16]byte
 
 var errPacked = errors.New("sink: packed rows are corrupt")
 
-// Field numbers that tables of entries have in common; a test compares them with
-// the messages.
+// Field numbers that tables of entries have in common, and of impressions; a test
+// compares them with the messages.
 const (
-	insertIDField  = 1
-	eventTimeField = 2
+	insertIDField   = 1
+	eventTimeField  = 2
+	advertiserField = 6
 )
 
 // identify reads the id and the event time, in microseconds since the Unix epoch,
@@ -63,6 +64,27 @@ func identify(row []byte) (id entryID, eventTime int64, err error) {
 		}
 	}
 	return id, 0, errors.New("sink: a row without insert_id and event_time")
+}
+
+// advertiser returns the advertiser of an impression in wire format, nil if it has
+// none. It borrows from the row.
+func advertiser(row []byte) []byte {
+	for b := row; len(b) > 0; {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 || number > advertiserField {
+			return nil // The writer puts fields in order.
+		}
+		b = b[n:]
+		if number == advertiserField && kind == protowire.BytesType {
+			v, _ := protowire.ConsumeBytes(b)
+			return v
+		}
+		if n = protowire.ConsumeFieldValue(number, kind, b); n < 0 {
+			return nil
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // packedRow is a row with the id of its entry.

@@ -1,0 +1,164 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"cloud.google.com/go/bigquery"
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pixelbeam/schemas"
+)
+
+// tableError is a table of a group that cannot be made, for a reason that does not
+// go away by itself. It says what to do.
+type tableError struct {
+	key    tableKey
+	cause  error
+	remedy string
+}
+
+func (e *tableError) Error() string {
+	return fmt.Sprintf("bigquery table %v: it cannot be made: %v; %s", e.key, e.cause, e.remedy)
+}
+
+func (e *tableError) Unwrap() error { return e.cause }
+
+// ensureTable makes the table of a group as the table is that it is a group of, if
+// there is none, and adds the columns that it lacks. It may be called by many at
+// once. The error is a *tableError, a *clientError, or a fault outside.
+func ensureTable(ctx context.Context, key tableKey) error {
+	var options []option.ClientOption
+	if key.RESTEndpoint != "" {
+		options = append(options, option.WithEndpoint(key.RESTEndpoint), option.WithoutAuthentication())
+	}
+	client, err := bigquery.NewClient(ctx, key.Project, options...)
+	if err != nil {
+		return &clientError{err}
+	}
+	defer client.Close()
+	dataset := client.Dataset(key.Dataset)
+	table, model := dataset.Table(key.table()), dataset.Table(key.Table)
+
+	basic := bigquery.WithMetadataView(bigquery.BasicMetadataView)
+	have, err := table.Metadata(ctx, basic)
+	switch {
+	case code(err) == http.StatusNotFound:
+		like, err := model.Metadata(ctx, basic)
+		if err != nil {
+			return restError(key, err)
+		}
+		err = table.Create(ctx, &bigquery.TableMetadata{
+			Description:            fmt.Sprintf("Impressions of the advertisers of group %s; else as %s.", key.Group, key.Table),
+			Schema:                 like.Schema,
+			TimePartitioning:       like.TimePartitioning,
+			Clustering:             like.Clustering,
+			RequirePartitionFilter: like.RequirePartitionFilter,
+			EncryptionConfig:       like.EncryptionConfig,
+			DefaultCollation:       like.DefaultCollation,
+			Labels:                 like.Labels,
+		})
+		if code(err) == http.StatusConflict {
+			return nil // Another worker was faster.
+		}
+		return restError(key, err)
+	case err != nil:
+		return restError(key, err)
+	}
+	want, _ := schemas.LookupTable(key.Table)
+	if len(MissingColumns(want.Columns, have.Schema)) == 0 {
+		return nil
+	}
+	like, err := model.Metadata(ctx, basic)
+	if err != nil {
+		return restError(key, err)
+	}
+	// If another worker changed the table meanwhile, the ETag refuses this, and it is
+	// looked at again.
+	_, err = table.Update(ctx, bigquery.TableMetadataToUpdate{Schema: grown(have.Schema, like.Schema)}, have.ETag)
+	if code(err) == http.StatusPreconditionFailed {
+		return status.Error(codes.Aborted, err.Error())
+	}
+	return restError(key, err)
+}
+
+// grown returns the schema with the columns that like has and it lacks, at the end.
+func grown(have, like bigquery.Schema) bigquery.Schema {
+	out := slices.Clone(have)
+	for _, want := range like {
+		i := slices.IndexFunc(out, func(f *bigquery.FieldSchema) bool { return strings.EqualFold(f.Name, want.Name) })
+		switch {
+		case i < 0:
+			out = append(out, want)
+		case len(want.Schema) > 0:
+			field := *out[i]
+			field.Schema = grown(field.Schema, want.Schema)
+			out[i] = &field
+		}
+	}
+	return out
+}
+
+// MissingColumns returns the names of columns that a table lacks; those of a record
+// as RECORD.COLUMN.
+func MissingColumns(want []schemas.Column, have bigquery.Schema) []string {
+	fields := make(map[string]*bigquery.FieldSchema, len(have))
+	for _, f := range have {
+		fields[strings.ToLower(f.Name)] = f
+	}
+	var missing []string
+	for _, c := range want {
+		f, ok := fields[c.Name]
+		if !ok {
+			missing = append(missing, c.Name)
+			continue
+		}
+		for _, sub := range MissingColumns(c.Fields, f.Schema) {
+			missing = append(missing, c.Name+"."+sub)
+		}
+	}
+	return missing
+}
+
+// code is the HTTP status of a REST error, 0 if it has none.
+func code(err error) int {
+	var api *googleapi.Error
+	if errors.As(err, &api) {
+		return api.Code
+	}
+	return 0
+}
+
+// restError makes an error of the REST API one that the sink knows to try again or
+// not. https://cloud.google.com/bigquery/docs/error-messages
+func restError(key tableKey, err error) error {
+	var api *googleapi.Error
+	if err == nil || !errors.As(err, &api) {
+		if err != nil && strings.Contains(err.Error(), "could not find default credentials") {
+			return &clientError{err}
+		}
+		return err // A fault on the way, which counts as outside.
+	}
+	reason := ""
+	if len(api.Errors) > 0 {
+		reason = api.Errors[0].Reason
+	}
+	switch {
+	case api.Code == http.StatusTooManyRequests, reason == "rateLimitExceeded", reason == "quotaExceeded":
+		return status.Error(codes.ResourceExhausted, err.Error())
+	case api.Code >= http.StatusInternalServerError, api.Code == http.StatusRequestTimeout:
+		return status.Error(codes.Unavailable, err.Error())
+	case api.Code == http.StatusNotFound:
+		return &tableError{key, err, fmt.Sprintf("create the dataset and the table %s (terraform apply), which it is made like", key.Table)}
+	case api.Code == http.StatusForbidden, api.Code == http.StatusUnauthorized:
+		return &tableError{key, err, "the job's account needs bigquery.tables.create, get, update and updateData on the dataset (infra: table_suffix_by, or roles/bigquery.dataEditor)"}
+	}
+	return &tableError{key, err, "make it by hand with the columns of " + key.Table + ", or leave --table_suffix_by out"}
+}
