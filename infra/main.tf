@@ -74,6 +74,7 @@ module "warehouse" {
   schemas_dir         = "${local.schemas_dir}/bigquery"
   deletion_protection = var.deletion_protection
   retention_days      = var.retention_days
+  grouped             = var.advertiser_groups_file != null
   advertisers         = var.advertisers
   hidden_columns      = var.advertiser_hidden_columns
 
@@ -104,6 +105,7 @@ module "dataflow" {
   labels            = local.labels
   template_image    = var.template_image
   job_parameters    = var.job_parameters
+  advertiser_groups = var.advertiser_groups_file == null ? null : file(var.advertiser_groups_file)
   subscription      = module.ingest.subscription
   subscription_name = module.ingest.subscription_name
   topic_name        = module.ingest.topic_name

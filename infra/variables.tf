@@ -172,6 +172,17 @@ variable "deletion_protection" {
   default     = true
 }
 
+variable "advertiser_groups_file" {
+  description = "CSV file with lines ADVERTISER,GROUP: impressions of these advertisers go to tables impressions_for_GROUP, which the job makes (its --table_suffix_by=advertiser); null writes all to impressions."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.advertiser_groups_file == null || can(file(var.advertiser_groups_file))
+    error_message = "advertiser_groups_file cannot be read: give the path of a CSV file."
+  }
+}
+
 variable "advertisers" {
   description = "Advertisers that get a dataset with views of their own rows, by a name for the dataset: the IDs that their pixels carry in adv, and who may read (user:, group: or serviceAccount: and an address)."
   type = map(object({

@@ -111,6 +111,39 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// Rows in tables of groups are rows, in the books and for a restatement.
+func TestLedgerAndRestateWithGroups(t *testing.T) {
+	server, do := localTables(t)
+	if err := server.CreateTable(t.Context(), "d", schemas.GroupSeed()); err != nil {
+		t.Fatal(err)
+	}
+	for _, view := range schemas.GroupedViews() {
+		if err := server.CreateView(t.Context(), "d", view); err != nil {
+			t.Fatal(view.Name, err)
+		}
+	}
+	do("CREATE TABLE impressions_for_retail AS SELECT * FROM impressions")
+	do(`INSERT INTO impressions (insert_id, event_time, event_type, invalid_reasons) VALUES ('a', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', [])`)
+	// The advertiser moved between two deliveries of b.
+	for _, table := range []string{"impressions", "impressions_for_retail"} {
+		do(`INSERT INTO ` + table + ` (insert_id, event_time, event_type, advertiser_id, invalid_reasons) VALUES ('b', TIMESTAMP '2026-01-15 10:00:02+00', 'impression', 'acme', [])`)
+	}
+	do(`INSERT INTO impressions_for_retail (insert_id, event_time, event_type, advertiser_id, invalid_reasons) VALUES ('c', TIMESTAMP '2026-01-15 10:00:03+00', 'impression', 'acme', [])`)
+	do(`INSERT INTO ledger (minute, part, pane, read, impressions, rejected, ignored, duplicates, too_late, unmatched) VALUES
+		(TIMESTAMP '2026-01-15 10:00:00+00', '0', 0, 4, 4, 0, 0, 1, 0, 0)`)
+	during := []string{"--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T10:01"}
+	if got := run(t.Context(), "", append([]string{"restate", "--profiles=false", "--parts=1"}, during...)...); got.code != 0 || !strings.Contains(got.out, "Read 3 impressions of 1 windows") {
+		t.Errorf("exit code %d\n%s\n%s", got.code, got.out, got.errors)
+	}
+	if got := run(t.Context(), "", append([]string{"ledger", "--format=csv"}, during...)...); got.code != 0 || !strings.Contains(got.out, ",4,4,0,0,1,0,0,3,3,balanced\n") {
+		t.Errorf("exit code %d\n%s\n%s", got.code, got.out, got.errors)
+	}
+	quality := `SELECT advertiser_id, entries, total FROM data_quality WHERE problem = 'duplicate'`
+	if got := run(t.Context(), "", "query", "--data=.", "--format=csv", quality); got.out != "advertiser_id,entries,total\nacme,1,3\n" {
+		t.Errorf("copies:\n%s%s", got.out, got.errors)
+	}
+}
+
 // A minute that has just ended may still change.
 func TestLedgerOpenMinute(t *testing.T) {
 	_, do := localTables(t)

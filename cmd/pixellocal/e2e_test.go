@@ -136,6 +136,31 @@ func TestGeneratedTraffic(t *testing.T) {
 }
 
 // Hostile entries among good ones: the good ones arrive, the bad ones are kept
+// Tables of groups are made, told in the totals, and read by the views, also when a
+// later run has no groups.
+func TestTablesOfGroups(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "groups.csv")
+	if err := os.WriteFile(file, []byte("1000,first\n1001,first\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const n = 2000
+	out := runToEnd(t, "--data", dir, "--count", fmt.Sprint(n), "--until-idle", "--table_suffix_by=advertiser", "--advertiser_groups", file)
+	if !strings.Contains(out, "The books balance") {
+		t.Errorf("totals:\n%s", out)
+	}
+	if out := runToEnd(t, "--data", dir, "--count", fmt.Sprint(n/2), "--seed=2", "--until-idle"); !strings.Contains(out, "The books balance") {
+		t.Errorf("totals without groups:\n%s", out)
+	}
+	query := tables(t, dir)
+	unique := count(t, query("SELECT COUNT(*) AS n FROM `pixelbeam.impressions_unique`"))
+	apart := count(t, query("SELECT COUNT(*) AS n FROM (SELECT DISTINCT insert_id, event_time FROM `pixelbeam.impressions_for_first`)"))
+	rest := count(t, query("SELECT COUNT(*) AS n FROM (SELECT DISTINCT insert_id, event_time FROM `pixelbeam.impressions`)"))
+	if apart == 0 || unique != apart+rest {
+		t.Errorf("%d entries in impressions_unique, %d in the table of the group, %d in impressions", unique, apart, rest)
+	}
+}
+
 // byte for byte.
 func TestHostileEntries(t *testing.T) {
 	dir := t.TempDir()

@@ -188,3 +188,56 @@ run "roles_are_exact" {
     error_message = "A role is granted that is not on the list."
   }
 }
+
+# Tables of groups: the file, the flags, and the right to make tables, all or none.
+
+run "no_groups" {
+  module {
+    source = "./modules/dataflow"
+  }
+
+  assert {
+    condition = (
+      length(google_storage_bucket_object.groups) == 0 &&
+      length(google_project_iam_custom_role.groups) == 0 &&
+      length(google_bigquery_dataset_access.groups) == 0
+    )
+    error_message = "Without groups the job may make no tables."
+  }
+}
+
+run "groups" {
+  module {
+    source = "./modules/dataflow"
+  }
+  variables {
+    advertiser_groups = "acme,retail\n"
+  }
+
+  assert {
+    condition = (
+      google_dataflow_flex_template_job.this[0].parameters["table_suffix_by"] == "advertiser" &&
+      google_dataflow_flex_template_job.this[0].parameters["advertiser_groups"] == "gs://example-project-pixelbeam-dataflow/groups/pixelbeam-${substr(sha256("acme,retail\n"), 0, 12)}.csv" &&
+      google_storage_bucket_object.groups[0].content == "acme,retail\n"
+    )
+    error_message = "The job has to be given the file of groups, by a path that changes with it."
+  }
+  assert {
+    condition = length(setsubtract(
+      keys(google_dataflow_flex_template_job.this[0].parameters),
+      jsondecode(google_storage_bucket_object.spec[0].content).metadata.parameters[*].name,
+    )) == 0
+    error_message = "The job is given a flag that the template's metadata does not have."
+  }
+  assert {
+    condition = (
+      google_bigquery_dataset_access.groups[0].dataset_id == "pixelbeam" &&
+      google_bigquery_dataset_access.groups[0].role == google_project_iam_custom_role.groups[0].name &&
+      google_bigquery_dataset_access.groups[0].user_by_email == google_service_account.worker.email &&
+      toset(google_project_iam_custom_role.groups[0].permissions) == toset([
+        "bigquery.tables.create", "bigquery.tables.get", "bigquery.tables.update", "bigquery.tables.updateData",
+      ])
+    )
+    error_message = "The worker may make tables in this dataset and write to them, and not read or delete them."
+  }
+}

@@ -187,3 +187,64 @@ run "advertisers_see_their_rows" {
     error_message = "google_bigquery_dataset_iam_* removes authorised views: use google_bigquery_dataset_access."
   }
 }
+
+# With tables of groups, views read them too, and an advertiser still sees only his.
+run "groups" {
+  module {
+    source = "./modules/warehouse"
+  }
+  variables {
+    grouped        = true
+    retention_days = { impressions = 400 }
+    advertisers    = { acme = { ids = ["ACME"], readers = [] } }
+  }
+
+  assert {
+    condition = (
+      google_bigquery_table.group_seed[0].table_id == "impressions_for__none" &&
+      jsondecode(google_bigquery_table.group_seed[0].schema) == jsondecode(file("../schemas/bigquery/impressions.json")) &&
+      google_bigquery_table.group_seed[0].time_partitioning[0].field == "event_time" &&
+      google_bigquery_table.group_seed[0].time_partitioning[0].expiration_ms == 400 * 86400000 &&
+      google_bigquery_table.group_seed[0].clustering == google_bigquery_table.table["impressions"].clustering
+    )
+    error_message = "The table that a prefix needs has to be as impressions is."
+  }
+  assert {
+    condition = google_bigquery_table.view["impressions_unique"].view[0].query == replace(
+      file("../schemas/bigquery/impressions_unique.sql"),
+      "`$${dataset}.impressions`",
+      "(SELECT * FROM `example-project.pixelbeam.impressions`\nFULL OUTER UNION ALL BY NAME\nSELECT * FROM `example-project.pixelbeam.impressions_for_*`)",
+    )
+    error_message = "impressions_unique has to read all tables: ${google_bigquery_table.view["impressions_unique"].view[0].query}"
+  }
+  assert {
+    condition = alltrue([
+      for v in merge(google_bigquery_table.view, google_bigquery_table.view1, google_bigquery_table.view2) :
+      length(regexall("`example-project[.]pixelbeam[.]impressions`", v.view[0].query)) == length(regexall("`example-project[.]pixelbeam[.]impressions_for_[*]`", v.view[0].query))
+    ])
+    error_message = "A view reads impressions and not the tables of groups."
+  }
+  # BigQuery refuses a prefix that a view has too.
+  assert {
+    condition     = alltrue([for name in output.views : !startswith(name, "impressions_for_")])
+    error_message = "A view has the prefix of the tables of groups."
+  }
+  assert {
+    condition = (
+      strcontains(google_bigquery_table.advertiser["acme impressions"].view[0].query, "(SELECT * FROM `example-project.pixelbeam.impressions_for_*` WHERE advertiser_id IN ('ACME'))") &&
+      length(regexall("example-project[.]pixelbeam[.]", google_bigquery_table.advertiser["acme impressions"].view[0].query)) == length(regexall("WHERE advertiser_id IN", google_bigquery_table.advertiser["acme impressions"].view[0].query))
+    )
+    error_message = "An advertiser's view reads a table whole: ${google_bigquery_table.advertiser["acme impressions"].view[0].query}"
+  }
+}
+
+run "no_groups" {
+  module {
+    source = "./modules/warehouse"
+  }
+
+  assert {
+    condition     = length(google_bigquery_table.group_seed) == 0 && google_bigquery_table.view["impressions_unique"].view[0].query == replace(file("../schemas/bigquery/impressions_unique.sql"), "$${dataset}", "example-project.pixelbeam")
+    error_message = "Without groups, views read impressions alone."
+  }
+}

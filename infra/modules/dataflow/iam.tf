@@ -91,6 +91,34 @@ resource "google_bigquery_table_iam_member" "worker" {
   member     = google_service_account.worker.member
 }
 
+# The tables of groups are the job's to make, write and widen, and not to read or
+# delete. A right to make tables is one on the dataset, which no predefined role gives
+# without more. By google_bigquery_dataset_access, as in the warehouse module.
+resource "google_project_iam_custom_role" "groups" {
+  count = var.advertiser_groups == null ? 0 : 1
+
+  project     = var.project
+  role_id     = "${replace(var.name, "-", "_")}_group_tables"
+  title       = "Pixelbeam tables of groups"
+  description = "Lets the job make tables of groups of advertisers and write to them"
+
+  permissions = [
+    "bigquery.tables.create",
+    "bigquery.tables.get",
+    "bigquery.tables.update",
+    "bigquery.tables.updateData",
+  ]
+}
+
+resource "google_bigquery_dataset_access" "groups" {
+  count = var.advertiser_groups == null ? 0 : 1
+
+  project       = var.project
+  dataset_id    = var.dataset_id
+  role          = google_project_iam_custom_role.groups[0].name
+  user_by_email = google_service_account.worker.email
+}
+
 resource "google_bigtable_table_iam_member" "worker" {
   project       = var.project
   instance_name = var.bigtable_instance

@@ -15,6 +15,9 @@ locals {
     bigquery_dataset  = var.dataset
     bigtable_instance = var.bigtable_instance
     bigtable_table    = var.bigtable_table
+    }, var.advertiser_groups == null ? {} : {
+    table_suffix_by   = "advertiser"
+    advertiser_groups = "gs://${google_storage_bucket.staging.name}/${google_storage_bucket_object.groups[0].name}"
   })
 
   subnetwork = var.subnetwork == null ? google_compute_subnetwork.workers[0].self_link : var.subnetwork
@@ -84,6 +87,20 @@ resource "google_storage_bucket_object" "spec" {
   }
 }
 
+# Named by its content too: other groups are another path, and update the job.
+resource "google_storage_bucket_object" "groups" {
+  count = var.advertiser_groups == null ? 0 : 1
+
+  bucket       = google_storage_bucket.staging.name
+  name         = "groups/${var.name}-${substr(sha256(var.advertiser_groups), 0, 12)}.csv"
+  content      = var.advertiser_groups
+  content_type = "text/csv"
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 # A change updates the running job in place and a destroyed one is drained: what it
 # has read is written, and what it has not read waits in Pub/Sub.
 resource "google_dataflow_flex_template_job" "this" {
@@ -121,6 +138,7 @@ resource "google_dataflow_flex_template_job" "this" {
     google_pubsub_topic_iam_member.requests,
     google_pubsub_topic_iam_member.dead,
     google_bigquery_table_iam_member.worker,
+    google_bigquery_dataset_access.groups,
     google_bigtable_table_iam_member.worker,
     google_artifact_registry_repository_iam_member.worker,
     google_compute_subnetwork.workers,

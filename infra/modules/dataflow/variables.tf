@@ -30,6 +30,12 @@ variable "job_parameters" {
   default     = {}
 }
 
+variable "advertiser_groups" {
+  description = "Content of the file of advertisers' groups, whose impressions go to tables of their own; null is none."
+  type        = string
+  default     = null
+}
+
 variable "subscription" {
   description = "The job's subscription, projects/P/subscriptions/S."
   type        = string

@@ -19,7 +19,7 @@ locals {
         # clusters only. Reading tables and not views needs one authorisation each.
         query = replace(
           local.sql[v.from],
-          "/`\\$\\{dataset\\}\\.([A-Za-z0-9_]+)`/",
+          "/`\\$\\{dataset\\}\\.([A-Za-z0-9_]+\\*?)`/",
           "(SELECT * FROM `${local.dataset}.$1` WHERE advertiser_id IN (${join(", ", [for id in a.ids : "'${id}'"])}))",
         )
       }
@@ -66,7 +66,7 @@ resource "google_bigquery_table" "advertiser" {
     use_legacy_sql = false
   }
 
-  depends_on = [google_bigquery_table.table]
+  depends_on = [google_bigquery_table.table, google_bigquery_table.group_seed]
 }
 
 resource "google_bigquery_dataset_access" "advertiser" {

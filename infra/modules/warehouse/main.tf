@@ -9,16 +9,20 @@
 #                       (times are UTC)
 #   any other NAME.sql  a statement for people to run; nothing is made of it
 #
-# ${dataset} in a file stands for project.dataset.
+# ${dataset} in a file stands for project.dataset. Where the job writes impressions
+# of groups of advertisers to tables of their own (grouped), views read
+# grouped/impressions.sql in place of impressions.
 
 locals {
   dataset = "${var.project}.${var.dataset}"
 
   tables = jsondecode(file("${var.schemas_dir}/tables.json"))
 
-  sql = {
+  plain_sql = {
     for name in fileset(var.schemas_dir, "*.sql") : trimsuffix(name, ".sql") => file("${var.schemas_dir}/${name}")
   }
+  all_impressions = var.grouped ? "(${trimspace(replace(file("${var.schemas_dir}/grouped/impressions.sql"), "/--[^\n]*/", ""))})" : "`$${dataset}.impressions`"
+  sql             = { for name, text in local.plain_sql : name => replace(text, "`$${dataset}.impressions`", local.all_impressions) }
   statements = {
     for name, text in local.sql : name => {
       query       = replace(text, "$${dataset}", local.dataset)
@@ -85,6 +89,26 @@ resource "google_bigquery_table" "table" {
   }
 }
 
+# To read tables by a prefix is an error where there is none, so the views of groups
+# need one that is always there. No group has its name.
+resource "google_bigquery_table" "group_seed" {
+  count = var.grouped ? 1 : 0
+
+  project             = var.project
+  dataset_id          = google_bigquery_dataset.this.dataset_id
+  table_id            = "impressions_for__none"
+  description         = "Always empty; it lets views read the tables of groups when there is none yet."
+  schema              = google_bigquery_table.table["impressions"].schema
+  clustering          = google_bigquery_table.table["impressions"].clustering
+  deletion_protection = var.deletion_protection
+
+  time_partitioning {
+    type          = local.tables["impressions"].partition.type
+    field         = local.tables["impressions"].partition.field
+    expiration_ms = try(var.retention_days["impressions"] * 24 * 60 * 60 * 1000, null)
+  }
+}
+
 resource "google_bigquery_table" "view" {
   for_each = local.level
 
@@ -99,7 +123,7 @@ resource "google_bigquery_table" "view" {
     use_legacy_sql = false
   }
 
-  depends_on = [google_bigquery_table.table]
+  depends_on = [google_bigquery_table.table, google_bigquery_table.group_seed]
 }
 
 resource "google_bigquery_table" "view1" {

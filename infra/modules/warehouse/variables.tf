@@ -34,6 +34,12 @@ variable "retention_days" {
   default     = {}
 }
 
+variable "grouped" {
+  description = "Whether the job writes impressions of groups of advertisers to tables of their own."
+  type        = bool
+  default     = false
+}
+
 variable "advertisers" {
   description = "Advertisers that get views of their own rows: the advertiser IDs in the pixel's adv parameter, and who may read (user:, group: or serviceAccount: and an address)."
   type = map(object({
