@@ -32,8 +32,8 @@ import (
 )
 
 func init() {
-	register.DoFn2x0[int64, func(impression.Record)](&profileEventsFn{})
-	register.Emitter1[impression.Record]()
+	register.DoFn2x0[int64, func(impression.Records)](&profileEventsFn{})
+	register.Emitter1[impression.Records]()
 }
 
 // profileEventsFn makes the events with the numbers that come in.
@@ -41,9 +41,9 @@ type profileEventsFn struct{ Test string }
 
 var profileEvents sync.Map // []impression.Record by test
 
-func (fn *profileEventsFn) ProcessElement(n int64, emit func(impression.Record)) {
+func (fn *profileEventsFn) ProcessElement(n int64, emit func(impression.Records)) {
 	events, _ := profileEvents.Load(fn.Test)
-	emit(events.([]impression.Record)[n])
+	emit(impression.Records{Records: events.([]impression.Record)[n : n+1]})
 }
 
 // Whatever the order, the duplicates, the lateness and the replays of a set of

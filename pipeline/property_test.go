@@ -28,7 +28,10 @@ import (
 	"pixelbeam/transforms/rollup"
 )
 
-func init() { register.DoFn1x0[schemas.Row](&keepFn{}) }
+func init() {
+	register.DoFn1x0[schemas.Row](&keepFn{})
+	register.DoFn1x0[schemas.Rows](&keepRowsFn{})
+}
 
 // parts is how many parts the windows of these tests have.
 const parts = 2
@@ -329,6 +332,15 @@ func (fn *keepFn) ProcessElement(row schemas.Row) {
 	kept.rows[fn.Test+fn.Kind] = append(kept.rows[fn.Test+fn.Kind], row.Data)
 }
 
+// keepRowsFn is keepFn for rows that travel together.
+type keepRowsFn struct{ Test, Kind string }
+
+func (fn *keepRowsFn) ProcessElement(rows schemas.Rows) {
+	for _, row := range rows.Rows {
+		(&keepFn{fn.Test, fn.Kind}).ProcessElement(row)
+	}
+}
+
 // The same through a runner: entries come in any order, again, and late up to the
 // allowed lateness, while the watermark advances.
 func TestNumbersOnPrism(t *testing.T) {
@@ -368,7 +380,7 @@ func TestNumbersOnPrism(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := stream.AddElements(int64(mtime.FromTime(time.UnixMicro(a.entry.EventTime))), a.entry); err != nil {
+				if err := stream.AddElements(int64(mtime.FromTime(time.UnixMicro(a.entry.EventTime))), impression.Records{Records: []impression.Record{a.entry}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -378,7 +390,7 @@ func TestNumbersOnPrism(t *testing.T) {
 			records := teststream.Create(s, stream)
 			windows := distinct.Options{Streaming: true, AllowedLateness: lateness, EarlyFirings: 10 * time.Second}
 			counts, _ := rollup.Counts(s, records, rollup.Options{Shards: parts, Options: windows})
-			beam.ParDo0(s, &keepFn{t.Name(), "counts"}, counts)
+			beam.ParDo0(s, &keepRowsFn{t.Name(), "counts"}, counts)
 			updates := profile.Updates(s, records, profile.Options{Shards: parts, Options: windows})
 			beam.ParDo0(s, &keepFn{t.Name(), "updates"}, updates)
 			if _, err := prism.Execute(context.Background(), p); err != nil {

@@ -8,6 +8,7 @@ package schemas
 
 import (
 	"embed"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -45,6 +46,18 @@ type Rows struct {
 	Wire []byte
 	// Rows are the rows. Their Data borrows from Wire.
 	Rows []Row
+}
+
+// rowsTag is the tag of ProtoRows.serialized_rows, field 1 of wire type 2.
+const rowsTag = 1<<3 | 2
+
+// Append appends a row, whose Data is copied. Rows that were appended before keep
+// their bytes.
+func (r *Rows) Append(row Row) {
+	r.Wire = binary.AppendUvarint(append(r.Wire, rowsTag), uint64(len(row.Data)))
+	r.Wire = append(r.Wire, row.Data...)
+	row.Data = r.Wire[len(r.Wire)-len(row.Data) : len(r.Wire) : len(r.Wire)]
+	r.Rows = append(r.Rows, row)
 }
 
 // Column is one column of a BigQuery table, in the form of the BigQuery JSON

@@ -224,13 +224,13 @@ func count(row []bigquery.Value) (countName, *countNumbers, error) {
 		*to, _ = row[2+i].(int64)
 	}
 	n.sketch, _ = row[6].([]byte)
-	var key []byte
-	for _, v := range row[7:] {
+	var d rollup.Dimensions
+	for i, v := range row[7:] {
 		s, _ := v.(string)
-		key = distinct.AppendField(key, []byte(s))
+		d[i] = []byte(s)
 	}
 	if n.gross < n.invalid {
 		return countName{}, nil, fmt.Errorf("a count of window %s has invalid %d of gross %d", window, n.invalid, n.gross)
 	}
-	return countName{window.UnixMicro(), part, string(key)}, n, nil
+	return countName{window.UnixMicro(), part, string(d.AppendKey(nil))}, n, nil
 }

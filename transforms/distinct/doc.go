@@ -2,22 +2,27 @@
 // set of distinct entries, whatever their order, duplication, lateness or split
 // into bundles.
 //
-// A Set groups entry ids by key (a combination of dimensions, a user's
+// A set groups entry ids by key (a combination of dimensions, a user's
 // campaign). Sets are built per bundle, shard and window by a Builder, encoded as
-// bytes, shuffled by shard, and merged: union of the ids, so that merging a set
-// twice changes nothing. One shard's window is one value of state, read and
-// written once per pane and not once per entry.
+// bytes, shuffled by lanes of a few shards, and merged: union of the ids, so that
+// merging a set twice changes nothing. The state of a shard's window is a list of
+// sets, one a pane: a pane adds itself and need not write what is there.
 //
 // # Encoding
 //
-// A set is a sequence of groups in ascending order of key:
+// A set is a sequence of groups in ascending order of the hash (XXH3, 64 bits) of the
+// first field of their key, then of the key, as bytes:
 //
 //	uvarint   length of key, then the key
-//	uvarint   number of ids, then the ids in ascending order, 16 bytes each
+//	uvarint   number of ids times 2, plus 1 if entries came with values
+//	          the ids in ascending order, 10 bytes each
 //	uvarint   number of members, then the members in ascending order, 8 bytes each
+//
+// and, if entries came with values:
+//
 //	varint    first event time, in microseconds since the Unix epoch
 //	varint    last event time
-//	16 bytes  id of the entry that gave the value
+//	10 bytes  id of the entry that gave the value
 //	uvarint   length of value, then the value
 //
 // An empty set is no bytes. The encoding of a set is unique: equal sets have

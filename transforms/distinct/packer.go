@@ -1,8 +1,10 @@
 package distinct
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -30,14 +32,15 @@ func WindowStart(micros int64) int64 {
 }
 
 // Packer collects the entries of a bundle by shard, so that what is shuffled is
-// one element of each shard and not every entry. The zero value is empty.
+// one element for a few shards and not every entry. The zero value is empty.
 type Packer struct {
-	shards  map[int64]packed
+	windows map[place]*packedWindow
+	free    []*packedWindow
 	entries int
 }
 
-// packed are the sets of a shard, by the start of their window.
-type packed map[int64]*packedWindow
+// place names a shard's window by its start.
+type place struct{ shard, start int64 }
 
 type packedWindow struct {
 	Builder
@@ -45,43 +48,62 @@ type packedWindow struct {
 	earliest int64 // event time
 }
 
+// laneShards is how many shards travel and wait together, in a lane: what a bundle
+// costs on its way to the windows is the same for each element, and a bundle has an
+// element for each lane. Windows are merged and written by shard.
+const laneShards = 4
+
+// lane returns the lane of a shard. Shards below 0 have lanes of their own.
+func lane(shard int64) int64 { return shard >> 2 }
+
 // onTimeShare is the share of a pack that may be older than its timestamp, one in
 // ten: the sources hold the watermark for nine tenths of what they read.
 const onTimeShare = 10
 
-// Emit is how a Packer hands out what it packed: timestamp, shard, sets by
-// window. The timestamp is the earliest event time of the windows that hold nine
-// tenths of the entries. The watermark waits for what is under way, so it does not
-// pass an entry because it was packed with later ones; and neither does what is
-// far in the future hold back the rest, which Prism keeps behind timers that are
-// earlier.
+// Emit is how a Packer hands out what it packed: timestamp, lane of shards, sets by
+// window and shard. The timestamp is the earliest event time of the windows that
+// hold nine tenths of the entries. The watermark waits for what is under way, so it
+// does not pass an entry because it was packed with later ones; and neither does
+// what is far in the future hold back the rest, which Prism keeps behind timers that
+// are earlier.
 type Emit = func(beam.EventTime, int64, []byte)
 
 // Add puts an entry into the set of its shard and window; see Builder.Add. It
 // emits everything when the packer is full.
 func (p *Packer) Add(shard int64, key []byte, id ID, at int64, value []byte, emit Emit) {
-	p.AddMember(shard, key, id, 0, at, value, emit)
+	p.at(shard, at).Add(key, id, at, value)
+	p.added(emit)
 }
 
-// AddMember is Add with a member; see Builder.AddMember.
-func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int64, value []byte, emit Emit) {
-	if p.shards == nil {
-		p.shards = make(map[int64]packed)
-	}
-	s := p.shards[shard]
-	if s == nil {
-		s = make(packed)
-		p.shards[shard] = s
-	}
-	start := WindowStart(at)
-	w := s[start]
+// AddMember puts an entry with a member into the set of its shard and window; see
+// Builder.AddMember. It emits everything when the packer is full.
+func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int64, emit Emit) {
+	p.at(shard, at).AddMember(key, id, member)
+	p.added(emit)
+}
+
+// at returns the set that takes an entry.
+func (p *Packer) at(shard, at int64) *packedWindow {
+	name := place{shard, WindowStart(at)}
+	w := p.windows[name]
 	if w == nil {
-		w = &packedWindow{earliest: at}
-		s[start] = w
+		if p.windows == nil {
+			p.windows = make(map[place]*packedWindow)
+		}
+		if n := len(p.free); n > 0 {
+			w, p.free = p.free[n-1], p.free[:n-1]
+		} else {
+			w = new(packedWindow)
+		}
+		w.earliest = at
+		p.windows[name] = w
 	}
 	w.earliest = min(w.earliest, at)
 	w.entries++
-	w.AddMember(key, id, member, at, value)
+	return w
+}
+
+func (p *Packer) added(emit Emit) {
 	if p.entries++; p.entries >= maxPacked {
 		p.Flush(emit)
 	}
@@ -89,42 +111,65 @@ func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int
 
 // Flush emits all sets and empties the packer. Call it in FinishBundle.
 func (p *Packer) Flush(emit Emit) {
-	for _, shard := range slices.Sorted(maps.Keys(p.shards)) {
-		s := p.shards[shard]
-		starts := slices.Sorted(maps.Keys(s))
-		var data []byte
-		for _, start := range starts {
-			data = appendWindow(data, start, s[start].Append(nil))
+	places := slices.SortedFunc(maps.Keys(p.windows), func(a, b place) int {
+		return cmp.Or(cmp.Compare(lane(a.shard), lane(b.shard)), cmp.Compare(a.start, b.start), cmp.Compare(a.shard, b.shard))
+	})
+	var set []byte
+	for len(places) > 0 {
+		n, of := 1, lane(places[0].shard)
+		for n < len(places) && lane(places[n].shard) == of {
+			n++
 		}
-		emit(mtime.FromTime(time.UnixMicro(s.timestamp(starts))), shard, data)
+		var pack []byte
+		for _, name := range places[:n] {
+			set = p.windows[name].Append(set[:0])
+			pack = appendWindow(pack, name.start, name.shard, set)
+		}
+		emit(mtime.FromTime(time.UnixMicro(p.timestamp(places[:n]))), of, pack)
+		places = places[n:]
 	}
-	clear(p.shards)
+	for _, w := range p.windows {
+		w.Reset()
+		w.entries = 0
+		p.free = append(p.free, w)
+	}
+	clear(p.windows)
 	p.entries = 0
 }
 
-// timestamp is the event time of a pack; see Emit.
-func (s packed) timestamp(starts []int64) int64 {
+// timestamp is the event time of a pack of sets, which are in order of time; see
+// Emit.
+func (p *Packer) timestamp(places []place) int64 {
 	all, before := 0, 0
-	for _, w := range s {
-		all += w.entries
+	for _, name := range places {
+		all += p.windows[name].entries
 	}
-	for _, start := range starts {
-		if before += s[start].entries; before > all/onTimeShare {
-			return s[start].earliest
+	for len(places) > 0 {
+		earliest, n := int64(math.MaxInt64), 0
+		for n < len(places) && places[n].start == places[0].start {
+			w := p.windows[places[n]]
+			before += w.entries
+			earliest = min(earliest, w.earliest)
+			n++
+		}
+		if places = places[n:]; before > all/onTimeShare || len(places) == 0 {
+			return earliest
 		}
 	}
-	return s[starts[len(starts)-1]].earliest
+	return 0 // of nothing, which is not emitted
 }
 
-// appendWindow appends a set with the start of its window, as a varint, before
-// it.
-func appendWindow(dst []byte, start int64, set []byte) []byte {
-	return appendString(binary.AppendVarint(dst, start), set)
+// appendWindow appends a set behind the start of its window and its shard, as
+// varints.
+func appendWindow(dst []byte, start, shard int64, set []byte) []byte {
+	dst = binary.AppendVarint(dst, start)
+	return appendString(binary.AppendVarint(dst, shard), set)
 }
 
-// WindowSet is the set of one window of a pack.
+// WindowSet is the set of one shard's window of a pack.
 type WindowSet struct {
 	Start int64 // microseconds since the Unix epoch
+	Shard int64
 	Set   []byte
 }
 
@@ -133,24 +178,15 @@ type WindowSet struct {
 func Windows(pack []byte) ([]WindowSet, error) {
 	var out []WindowSet
 	for len(pack) > 0 {
-		start, set, rest, err := cutWindow(pack)
-		if err != nil {
-			return nil, err
+		var w WindowSet
+		var ok1, ok2, ok3 bool
+		w.Start, pack, ok1 = cutVarint(pack)
+		w.Shard, pack, ok2 = cutVarint(pack)
+		w.Set, pack, ok3 = cutString(pack)
+		if !ok1 || !ok2 || !ok3 || w.Start != WindowStart(w.Start) {
+			return nil, ErrCorrupt
 		}
-		out = append(out, WindowSet{start, set})
-		pack = rest
+		out = append(out, w)
 	}
 	return out, nil
-}
-
-// cutWindow reads what appendWindow wrote, and returns what follows it.
-func cutWindow(s []byte) (start int64, set, rest []byte, err error) {
-	start, s, ok := cutVarint(s)
-	if ok {
-		set, rest, ok = cutString(s)
-	}
-	if !ok || start != WindowStart(start) {
-		return 0, nil, nil, ErrCorrupt
-	}
-	return start, set, rest, nil
 }

@@ -2,8 +2,8 @@ package distinct
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -106,10 +106,10 @@ func Restate(s beam.Scope, packed beam.PCollection, opts Options) beam.PCollecti
 // window that was closed is not restated by a part of its entries.
 //
 // There are two stages, both with state in the global window, so that no runner
-// drops what is late. Gather holds a shard's sets until a timer of the shard
-// fires: one state access per bundle and shard, whatever the number of windows.
-// Merge holds a shard's window, and is touched when that is written: its cost does
-// not rise with the number of bundles. A window's merged set may be forgotten when
+// drops what is late. Gather holds the sets of a lane of shards until a timer of
+// the lane fires: one state access per bundle and lane, whatever the number of
+// windows. Merge holds a shard's window, and is touched when that is written: its
+// cost does not rise with the number of bundles. A window's merged set may be forgotten when
 // the watermark has passed its lateness; gather judges what is too late by its
 // clock, and holds merge's watermark at that.
 func RestateAll(s beam.Scope, packed beam.PCollection, opts Options) (restated, late beam.PCollection) {
@@ -128,9 +128,11 @@ func RestateAll(s beam.Scope, packed beam.PCollection, opts Options) (restated, 
 		Tick:            timers.InEventTime("tick"),
 	}, packed)
 	return beam.ParDo(s, &mergeFn{
+		Name:       opts.Name,
 		KeptMicros: (opts.AllowedLateness + forgetAfter).Microseconds(),
 		Whole:      opts.Whole,
-		Set:        state.MakeValueState[[]byte]("set"),
+		Version:    state.MakeValueState[[]byte]("version"),
+		Panes:      state.MakeBagState[[]byte]("panes"),
 		Forget:     timers.InEventTime("forget"),
 	}, panes), late
 }
@@ -142,13 +144,13 @@ const forgetAfter = 2 * time.Minute
 // splitFn gives each window a key of its own.
 type splitFn struct{}
 
-func (fn *splitFn) ProcessElement(shard int64, packed []byte, emit func(string, []byte)) error {
+func (fn *splitFn) ProcessElement(_ int64, packed []byte, emit func(string, []byte)) error {
 	windows, err := Windows(packed)
 	if err != nil {
 		return err
 	}
 	for _, w := range windows {
-		emit(windowKey(shard, w.Start), w.Set)
+		emit(windowKey(w.Shard, w.Start), w.Set)
 	}
 	return nil
 }
@@ -185,11 +187,11 @@ func State(shard, windowStart int64, merged []byte) (Restatement, error) {
 	return r, err
 }
 
-// maxGathered bounds, about, the bytes that a shard gathers before it writes its
+// maxGathered bounds, about, the bytes that a lane gathers before it writes its
 // windows, whether it is time or not.
-const maxGathered = 16 << 20
+const maxGathered = 32 << 20
 
-// gatherFn holds the sets of a shard until its timer fires.
+// gatherFn holds the sets of a lane of shards until its timer fires.
 type gatherFn struct {
 	Name                          string
 	AllowedLateness, EarlyFirings time.Duration
@@ -198,7 +200,7 @@ type gatherFn struct {
 	Tick                          timers.EventTime
 
 	tooLate beam.Counter
-	// gathered is how many bytes this instance has added to the state of a shard
+	// gathered is how many bytes this instance has added to the state of a lane
 	// since it was written. Others may add to it as well, so it is no more than a
 	// guard of memory.
 	gathered map[int64]int
@@ -214,7 +216,7 @@ func (fn *gatherFn) schedule() schedule {
 }
 
 // ProcessElement keeps the sets of one bundle.
-func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp timers.Provider, shard int64, packed []byte, emit func(string, []byte), emitLate func(TooLate)) error {
+func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp timers.Provider, lane int64, packed []byte, emit func(string, []byte), emitLate func(TooLate)) error {
 	before, c, err := fn.readClock(sp)
 	if err != nil {
 		return err
@@ -232,11 +234,11 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 			if len(sets) == 0 {
 				first = w.Start
 			}
-			sets = appendWindow(sets, w.Start, w.Set)
+			sets = appendWindow(sets, w.Start, w.Shard, w.Set)
 		case late:
-			lateSets = appendWindow(lateSets, w.Start, w.Set)
+			lateSets = appendWindow(lateSets, w.Start, w.Shard, w.Set)
 		case tooLate:
-			if err := fn.count(ctx, shard, w.Start, w.Set, emitLate); err != nil {
+			if err := fn.count(ctx, w, emitLate); err != nil {
 				return err
 			}
 			continue
@@ -257,8 +259,8 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 		c.late = true
 		arm = c.arm(WindowStart(c.passed)+windowMicros) || arm
 	}
-	if fn.gathered[shard] += len(sets) + len(lateSets); fn.gathered[shard] > maxGathered {
-		if err := fn.write(sp, shard, &c, true, emit); err != nil {
+	if fn.gathered[lane] += len(sets) + len(lateSets); fn.gathered[lane] > maxGathered {
+		if err := fn.write(sp, lane, &c, true, emit); err != nil {
 			return err
 		}
 	}
@@ -272,7 +274,7 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 }
 
 // OnTimer writes what is due and sets the next timer.
-func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Provider, tp timers.Provider, shard int64, _ timers.Context, emit func(string, []byte), _ func(TooLate)) error {
+func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Provider, tp timers.Provider, lane int64, _ timers.Context, emit func(string, []byte), _ func(TooLate)) error {
 	before, c, err := fn.readClock(sp)
 	if err != nil {
 		return err
@@ -282,7 +284,7 @@ func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Prov
 	}
 	lateness := fn.AllowedLateness.Microseconds()
 	c.pass(lateness)
-	if err := fn.write(sp, shard, &c, WindowStart(c.passed) == c.passed, emit); err != nil {
+	if err := fn.write(sp, lane, &c, WindowStart(c.passed) == c.passed, emit); err != nil {
 		return err
 	}
 	arm := false
@@ -301,8 +303,8 @@ func (fn *gatherFn) OnTimer(ctx context.Context, _ beam.EventTime, sp state.Prov
 
 // write hands on what was gathered, merged by window; of windows that have ended
 // only if withLate is set.
-func (fn *gatherFn) write(sp state.Provider, shard int64, c *clock, withLate bool, emit func(string, []byte)) error {
-	windows := make(map[int64][][]byte)
+func (fn *gatherFn) write(sp state.Provider, lane int64, c *clock, withLate bool, emit func(string, []byte)) error {
+	windows := make(map[place][][]byte)
 	take := func(bag *state.Bag[[]byte]) error {
 		packs, _, err := bag.Read(sp)
 		if err != nil {
@@ -314,7 +316,8 @@ func (fn *gatherFn) write(sp state.Provider, shard int64, c *clock, withLate boo
 				return err
 			}
 			for _, w := range sets {
-				windows[w.Start] = append(windows[w.Start], w.Set)
+				name := place{w.Shard, w.Start}
+				windows[name] = append(windows[name], w.Set)
 			}
 		}
 		if len(packs) == 0 {
@@ -331,21 +334,24 @@ func (fn *gatherFn) write(sp state.Provider, shard int64, c *clock, withLate boo
 		}
 		c.late = false
 	}
-	for _, start := range slices.Sorted(maps.Keys(windows)) {
-		merged, err := MergeAll(windows[start])
+	places := slices.SortedFunc(maps.Keys(windows), func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.shard, b.shard))
+	})
+	for _, name := range places {
+		merged, err := MergeAll(windows[name])
 		if err != nil {
 			return err
 		}
-		emit(windowKey(shard, start), merged)
+		emit(windowKey(name.shard, name.start), merged)
 	}
-	fn.gathered[shard] = 0
+	fn.gathered[lane] = 0
 	return nil
 }
 
 // count counts a set that came too late.
-func (fn *gatherFn) count(ctx context.Context, shard, start int64, set []byte, emit func(TooLate)) error {
-	t := TooLate{Shard: shard, WindowStart: start}
-	r, err := State(shard, start, set)
+func (fn *gatherFn) count(ctx context.Context, w WindowSet, emit func(TooLate)) error {
+	t := TooLate{Shard: w.Shard, WindowStart: w.Start}
+	r, err := State(w.Shard, w.Start, w.Set)
 	if err != nil {
 		return err
 	}
@@ -353,7 +359,7 @@ func (fn *gatherFn) count(ctx context.Context, shard, start int64, set []byte, e
 		t.Entries += g.Count
 	}
 	t.Groups = r.Groups
-	name := xxh3.Hash128(set).Bytes()
+	name := xxh3.Hash128(w.Set).Bytes()
 	t.Name = hex.EncodeToString(name[:])
 	fn.tooLate.Inc(ctx, t.Entries)
 	emit(t)
@@ -384,37 +390,45 @@ func (fn *gatherFn) set(tp timers.Provider, c *clock) {
 	fn.Tick.Set(tp, microTime(c.armed))
 }
 
-// mergeFn merges a pane into the state of its shard's window. The state is the
-// number of panes so far, a uvarint, and the set.
+// mergeFn merges a pane into its shard's window. The state is the panes that
+// changed something, and a version; what they make together is kept in memory, as
+// long as there is room, by that version (see merged).
 type mergeFn struct {
+	Name       string
 	KeptMicros int64
 	Whole      bool
-	Set        state.Value[[]byte]
+	Version    state.Value[[]byte]
+	Panes      state.Bag[[]byte]
 	Forget     timers.EventTime
 }
+
+// maxRepeated is how many times as large as what they make together the panes in the
+// state may be; then they are written as one.
+const maxRepeated = 2
 
 func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key string, pane []byte, emit func(Restatement)) error {
 	shard, start, err := parseWindowKey(key)
 	if err != nil {
 		return err
 	}
-	old, known, err := fn.Set.Read(sp)
+	encoded, known, err := fn.Version.Read(sp)
 	if err != nil {
 		return err
 	}
-	var panes uint64
-	var set []byte
+	var v version
 	if known {
-		n, size := binary.Uvarint(old)
-		if size <= 0 {
-			return fmt.Errorf("state of %s: %w", key, ErrCorrupt)
+		if err := v.decode(encoded); err != nil {
+			return fmt.Errorf("state of %s: %w", key, err)
 		}
-		panes, set = n, old[size:]
+	}
+	name := fn.Name + " " + key
+	set, err := fn.set(sp, name, known, &v)
+	if err != nil {
+		return fmt.Errorf("state of %s: %w", key, err)
 	}
 	r := newRestatement(shard, start)
-	r.Pane = int64(panes)
-	header := binary.AppendUvarint(nil, panes+1)
-	merged, err := Merge(append(make([]byte, 0, len(header)+len(set)+len(pane)), header...), set, pane, r.add)
+	r.Pane = int64(v.panes)
+	union, err := Merge(nil, set, pane, r.add)
 	if err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)
 	}
@@ -422,32 +436,61 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 		return nil // Nothing but duplicates.
 	}
 	if fn.Whole {
-		if r.Groups, err = neighbours(merged[len(header):], r.Groups); err != nil {
+		if r.Groups, err = neighbours(union, r.Groups); err != nil {
 			return fmt.Errorf("state of %s: %w", key, err)
 		}
 	}
 	if !known {
 		fn.Forget.Set(tp, microTime(r.WindowEnd+fn.KeptMicros), timers.WithNoOutputTimestamp())
 	}
-	if err := fn.Set.Write(sp, merged); err != nil {
+	v.add(pane)
+	if v.size > maxRepeated*uint64(len(union)) {
+		if err := fn.Panes.Clear(sp); err != nil {
+			return err
+		}
+		pane, v.size = union, uint64(len(union))
+	}
+	if err := fn.Panes.Add(sp, pane); err != nil {
 		return err
 	}
+	if err := fn.Version.Write(sp, v.append(nil)); err != nil {
+		return err
+	}
+	merged.put(name, v.chain, union)
 	emit(r)
 	return nil
 }
 
+// set returns what the panes of a version make together.
+func (fn *mergeFn) set(sp state.Provider, name string, known bool, v *version) ([]byte, error) {
+	if !known {
+		return nil, nil
+	}
+	if set, ok := merged.get(name, v.chain); ok {
+		return set, nil
+	}
+	panes, _, err := fn.Panes.Read(sp)
+	if err != nil {
+		return nil, err
+	}
+	return MergeAll(panes)
+}
+
 // OnTimer forgets a window that takes no more entries.
-func (fn *mergeFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, _ string, _ timers.Context, _ func(Restatement)) error {
-	return fn.Set.Clear(sp)
+func (fn *mergeFn) OnTimer(_ context.Context, _ beam.EventTime, sp state.Provider, _ timers.Provider, key string, _ timers.Context, _ func(Restatement)) error {
+	merged.forget(fn.Name + " " + key)
+	if err := fn.Panes.Clear(sp); err != nil {
+		return err
+	}
+	return fn.Version.Clear(sp)
 }
 
 func newRestatement(shard, start int64) Restatement {
 	return Restatement{Shard: shard, WindowStart: start, WindowEnd: start + windowMicros}
 }
 
-// add is a visitor of Merge that keeps the group.
+// add is a visitor of Merge.
 func (r *Restatement) add(g Group) {
-	g.Key, g.Value, g.Members = bytes.Clone(g.Key), bytes.Clone(g.Value), bytes.Clone(g.Members)
 	r.Groups = append(r.Groups, g)
 }
 

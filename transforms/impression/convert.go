@@ -191,6 +191,10 @@ type Record struct {
 	UserID, PageURL, Country, Browser, OS, DeviceType                    []byte
 }
 
+// Records are records that travel together, so that what a runner does for each
+// element it does once for many.
+type Records struct{ Records []Record }
+
 // ID returns the entry's id in sets, flagged if it is invalid traffic.
 func (r *Record) ID() distinct.ID {
 	return distinct.NewID(uint64(r.IDHigh), uint64(r.IDLow), r.Invalid)

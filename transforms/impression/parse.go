@@ -18,14 +18,14 @@ import (
 )
 
 func init() {
-	beam.RegisterType(reflect.TypeFor[Record]())
+	beam.RegisterType(reflect.TypeFor[Records]())
 	beam.RegisterType(reflect.TypeFor[schemas.Row]())
 	beam.RegisterType(reflect.TypeFor[schemas.Rows]())
 	beam.RegisterType(reflect.TypeFor[logentry.Message]())
 	beam.RegisterType(reflect.TypeFor[logentry.Batch]())
 	type (
 		rows     = func(schemas.Rows)
-		records  = func(Record)
+		records  = func(Records)
 		rejected = func(schemas.Row)
 	)
 	dofn.Register[parseFn](func(f func(logentry.Batch, rows, records, rejected, distinct.Emit), a []any) []any {
@@ -46,13 +46,13 @@ func init() {
 	})
 	register.Emitter1[schemas.Row]()
 	register.Emitter1[schemas.Rows]()
-	register.Emitter1[Record]()
+	register.Emitter1[Records]()
 }
 
 // Parse turns a PCollection<logentry.Batch> into four collections:
 //
 //   - rows, PCollection<schemas.Rows> of pixelbeam.v1.Impression;
-//   - records, PCollection<Record>, what windows need of the same impressions, or
+//   - records, PCollection<Records>, what windows need of the same impressions, or
 //     nothing if the options say so;
 //   - rejected, PCollection<schemas.Row> of pixelbeam.v1.RejectedEntry;
 //   - deliveries, PCollection<KV<int64, []byte>>, what became of every entry, packed
@@ -67,11 +67,11 @@ func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records,
 }
 
 // RegisterPacker registers a DoFn that packs records for a shuffle, whose
-// ProcessElement takes a Record and an emitter of timestamp, shard and pack, and
+// ProcessElement takes Records and an emitter of timestamp, shard and pack, and
 // whose FinishBundle takes the emitter, behind a context or not.
 func RegisterPacker[DoFn any]() {
-	dofn.Register[DoFn](func(f func(Record, distinct.Emit), a []any) []any {
-		f(a[0].(Record), a[1].(distinct.Emit))
+	dofn.Register[DoFn](func(f func(Records, distinct.Emit), a []any) []any {
+		f(a[0].(Records), a[1].(distinct.Emit))
 		return nil
 	})
 }
@@ -98,6 +98,9 @@ func (fn *parseFn) Setup() error {
 	return err
 }
 
+// maxRecords is how many records are handed on together.
+const maxRecords = 100
+
 const (
 	// Rows are cut from buffers of this size, so that a row costs no allocation.
 	bufferSize = 512 << 10
@@ -112,7 +115,7 @@ const (
 )
 
 // ProcessElement emits what becomes of a batch of entries.
-func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), record func(Record), rejected func(schemas.Row), delivery distinct.Emit) {
+func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), records func(Records), rejected func(schemas.Row), delivery distinct.Emit) {
 	out := schemas.Rows{Rows: make([]schemas.Row, 0, len(b.Messages))}
 	start := len(fn.buffer) // of the rows that are not yet emitted
 	flush := func() {
@@ -124,6 +127,7 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 		start = len(fn.buffer)
 	}
 	var rec Record
+	var recs []Record
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		if need := max(bufferRest, 2*len(m.Data)); cap(fn.buffer)-len(fn.buffer) < need {
@@ -155,10 +159,16 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 				}
 				start = len(fn.buffer)
 			}
-			if !fn.Options.OmitRecords {
-				record(rec)
-			}
 			fn.books.Impression(m, rec.ID(), rec.EventTime, delivery)
+			if !fn.Options.OmitRecords {
+				if recs == nil {
+					recs = make([]Record, 0, min(maxRecords, len(b.Messages)-i))
+				}
+				if recs = append(recs, rec); len(recs) == maxRecords {
+					records(Records{recs})
+					recs = nil
+				}
+			}
 		case Rejected:
 			rejected(RejectedRow(m, "parse", string(verdict.Reason), verdict.Detail))
 			fn.books.Rejected(m, verdict.Reason, delivery)
@@ -167,10 +177,13 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 		}
 	}
 	flush()
+	if len(recs) > 0 {
+		records(Records{recs})
+	}
 }
 
 // FinishBundle adds the bundle's counts to the Beam counters.
-func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Rows), _ func(Record), _ func(schemas.Row), delivery distinct.Emit) {
+func (fn *parseFn) FinishBundle(ctx context.Context, _ func(schemas.Rows), _ func(Records), _ func(schemas.Row), delivery distinct.Emit) {
 	fn.books.Flush(delivery)
 	fn.totals.report(ctx)
 	fn.totals.reset()

@@ -27,7 +27,7 @@ func parseBatch(t *testing.T, fn *parseFn, messages []logentry.Message) (out par
 	}
 	fn.ProcessElement(logentry.Batch{Messages: messages},
 		func(r schemas.Rows) { out.rows = append(out.rows, r) },
-		func(r Record) { out.records = append(out.records, r) },
+		func(r Records) { out.records = append(out.records, r.Records...) },
 		func(r schemas.Row) { out.rejected = append(out.rejected, r) },
 		func(_ beam.EventTime, _ int64, _ []byte) {})
 	return out

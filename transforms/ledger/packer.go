@@ -31,7 +31,7 @@ func (p *Packer) Impression(m *logentry.Message, entry distinct.ID, at int64, em
 	}
 	// Deliveries of an entry meet in one shard.
 	shard := int64(entry.Hash() % uint64(p.Shards))
-	p.packer.AddMember(shard, p.name(outcomeImpression, ""), delivery(m), max(1, entry.Hash()), at, nil, emit)
+	p.packer.AddMember(shard, p.name(outcomeImpression, ""), delivery(m), max(1, entry.Hash()), at, emit)
 }
 
 // Rejected adds a delivery that was rejected.
@@ -52,7 +52,7 @@ func (p *Packer) other(m *logentry.Message, outcome byte, reason logentry.Reason
 	}
 	id := delivery(m)
 	shard := -1 - int64(id.Hash()%uint64(p.Shards))
-	p.packer.Add(shard, p.name(outcome, reason), id, m.ReceiveTime, nil, emit)
+	p.packer.AddMember(shard, p.name(outcome, reason), id, 0, m.ReceiveTime, emit)
 }
 
 // Flush emits all and empties the packer. Call it in FinishBundle.

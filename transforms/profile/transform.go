@@ -35,7 +35,7 @@ type Options struct {
 	distinct.Options
 }
 
-// Updates turns a PCollection<impression.Record> into a PCollection<schemas.Row>
+// Updates turns a PCollection<impression.Records> into a PCollection<schemas.Row>
 // of pixelbeam.v1.ProfileUpdate: all that a user did in a one-minute window,
 // again whenever it changed. See distinct.Restate for when.
 func Updates(s beam.Scope, records beam.PCollection, opts Options) beam.PCollection {
@@ -54,17 +54,20 @@ type packUsersFn struct {
 	noUser     int64
 }
 
-func (fn *packUsersFn) ProcessElement(r impression.Record, emit func(beam.EventTime, int64, []byte)) {
-	if len(r.UserID) == 0 {
-		fn.noUser++
-		return
+func (fn *packUsersFn) ProcessElement(records impression.Records, emit distinct.Emit) {
+	for i := range records.Records {
+		r := &records.Records[i]
+		if len(r.UserID) == 0 {
+			fn.noUser++
+			continue
+		}
+		fn.key = appendKey(fn.key[:0], r)
+		fn.value = appendValue(fn.value[:0], r)
+		fn.packer.Add(shard(r.UserID, fn.Shards), fn.key, r.ID(), r.EventTime, fn.value, emit)
 	}
-	fn.key = appendKey(fn.key[:0], &r)
-	fn.value = appendValue(fn.value[:0], &r)
-	fn.packer.Add(shard(r.UserID, fn.Shards), fn.key, r.ID(), r.EventTime, fn.value, emit)
 }
 
-func (fn *packUsersFn) FinishBundle(ctx context.Context, emit func(beam.EventTime, int64, []byte)) {
+func (fn *packUsersFn) FinishBundle(ctx context.Context, emit distinct.Emit) {
 	fn.packer.Flush(emit)
 	noUserCounter.Inc(ctx, fn.noUser)
 	fn.noUser = 0

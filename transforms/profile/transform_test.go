@@ -22,9 +22,9 @@ import (
 )
 
 func init() {
-	register.DoFn2x0[int64, func(impression.Record)](&eventsFn{})
+	register.DoFn2x0[int64, func(impression.Records)](&eventsFn{})
 	register.DoFn1x0[schemas.Row](&keepFn{})
-	register.Emitter1[impression.Record]()
+	register.Emitter1[impression.Records]()
 }
 
 func TestMain(m *testing.M) { ptest.Main(m) }
@@ -32,8 +32,15 @@ func TestMain(m *testing.M) { ptest.Main(m) }
 // eventsFn makes the events of a scenario; element n names those of one kind.
 type eventsFn struct{ Scenario string }
 
-func (fn *eventsFn) ProcessElement(n int64, emit func(impression.Record)) {
-	scenarios[fn.Scenario](n, emit)
+func (fn *eventsFn) ProcessElement(n int64, emit func(impression.Records)) {
+	var records []impression.Record
+	scenarios[fn.Scenario](n, func(r impression.Record) {
+		if records = append(records, r); len(records) == 500 {
+			emit(impression.Records{Records: records})
+			records = nil
+		}
+	})
+	emit(impression.Records{Records: records})
 }
 
 var scenarios = map[string]func(n int64, emit func(impression.Record)){

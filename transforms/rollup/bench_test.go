@@ -1,6 +1,7 @@
 package rollup
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -56,21 +57,19 @@ func BenchmarkWindow(b *testing.B) {
 		shuffled, state, rows, rowBytes = 0, 0, 0, 0
 		fn := &packCountsFn{Shards: shards}
 		sets := map[int64][][]byte{}
-		emit := func(_ beam.EventTime, shard int64, data []byte) {
+		emit := func(_ beam.EventTime, _ int64, data []byte) {
 			shuffled += len(data)
 			windows, err := distinct.Windows(data)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for _, w := range windows {
-				sets[shard] = append(sets[shard], w.Set)
+				sets[w.Shard] = append(sets[w.Shard], w.Set)
 			}
 		}
-		for i := range records {
-			fn.ProcessElement(records[i], emit)
-			if (i+1)%bundle == 0 {
-				fn.FinishBundle(emit)
-			}
+		for all := range slices.Chunk(records, bundle) {
+			fn.ProcessElement(impression.Records{Records: all}, emit)
+			fn.FinishBundle(emit)
 		}
 		for shard, all := range sets {
 			merged, err := distinct.MergeAll(all)

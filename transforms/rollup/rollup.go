@@ -11,9 +11,10 @@ import (
 	"pixelbeam/transforms/impression"
 )
 
-// dimensions is the number of fields of a key, in the order of the fields of
-// pixelbeam.v1.ImpressionCount from advertiser_id on.
-const dimensions = 8
+// Dimensions are what impressions are counted by: the fields of
+// pixelbeam.v1.ImpressionCount from advertiser_id on, in their order. An absent one
+// is empty.
+type Dimensions [8][]byte
 
 // Field numbers of pixelbeam.v1.ImpressionCount; a test compares them with the
 // message.
@@ -42,7 +43,8 @@ const sketchPrecision = 15
 
 // Add adds an impression to the set of its window and part.
 func Add(set *distinct.Builder, r *impression.Record) {
-	set.AddMember(appendKey(nil, r), r.ID(), member(r), r.EventTime, nil)
+	d := dimensionsOf(r)
+	set.AddMember(d.AppendKey(nil), r.ID(), member(r))
 }
 
 // member is what sketches count of an impression: its user. 0 is none.
@@ -53,13 +55,25 @@ func member(r *impression.Record) uint64 {
 	return zetasketch.Fingerprint(r.UserID)
 }
 
-// appendKey appends the dimensions of an impression.
-func appendKey(dst []byte, r *impression.Record) []byte {
-	for _, d := range [dimensions][]byte{
+// dimensionsOf returns the dimensions of an impression, which are borrowed.
+func dimensionsOf(r *impression.Record) Dimensions {
+	return Dimensions{
 		r.AdvertiserID, r.CampaignID, r.CreativeID, r.PlacementID,
 		r.SiteID, r.Country, r.DeviceType, r.EventType,
-	} {
-		dst = distinct.AppendField(dst, d)
+	}
+}
+
+// AppendKey appends the key of a group. It is one field, that holds the fields of
+// the dimensions, because the groups of a set are in the order of a first field's
+// hash, which this way differs for each.
+func (d *Dimensions) AppendKey(dst []byte) []byte {
+	n := 0
+	for _, v := range d {
+		n += protowire.SizeBytes(len(v))
+	}
+	dst = binary.AppendUvarint(dst, uint64(n))
+	for _, v := range d {
+		dst = distinct.AppendField(dst, v)
 	}
 	return dst
 }
@@ -88,8 +102,12 @@ func NewEncoder() (*Encoder, error) {
 func (e *Encoder) AppendRow(dst []byte, r *distinct.Restatement, g *distinct.Group) ([]byte, error) {
 	dst = appendInt(dst, fieldWindowStart, r.WindowStart)
 	dst = appendInt(dst, fieldWindowEnd, r.WindowEnd)
-	key, clicks := g.Key, int64(0)
-	for i := range dimensions {
+	key, _, ok := distinct.CutField(g.Key)
+	if !ok {
+		return nil, distinct.ErrCorrupt
+	}
+	clicks := int64(0)
+	for i := range len(Dimensions{}) {
 		field, rest, ok := distinct.CutField(key)
 		if !ok {
 			return nil, distinct.ErrCorrupt

@@ -22,6 +22,11 @@ func encode(t *testing.T, r *distinct.Restatement, g *distinct.Group) ([]byte, e
 	return e.AppendRow(nil, r, g)
 }
 
+func keyOf(r *impression.Record) []byte {
+	d := dimensionsOf(r)
+	return d.AppendKey(nil)
+}
+
 func TestRowOfGroup(t *testing.T) {
 	rec := impression.Record{
 		AdvertiserID: []byte("adv"), CampaignID: []byte("camp"), CreativeID: []byte("cre"),
@@ -29,7 +34,7 @@ func TestRowOfGroup(t *testing.T) {
 		DeviceType: []byte("mobile"), EventType: []byte("impression"),
 	}
 	r := &distinct.Restatement{Shard: 3, WindowStart: 60e6, WindowEnd: 120e6, Pane: 2}
-	row, err := encode(t, r, &distinct.Group{Key: appendKey(nil, &rec), Count: 7, Flagged: 2})
+	row, err := encode(t, r, &distinct.Group{Key: keyOf(&rec), Count: 7, Flagged: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,7 @@ func TestRowOfGroup(t *testing.T) {
 
 // An absent dimension is NULL, and zero counts are zero.
 func TestAbsentDimensionsAreNull(t *testing.T) {
-	row, err := encode(t, &distinct.Restatement{}, &distinct.Group{Key: appendKey(nil, new(impression.Record))})
+	row, err := encode(t, &distinct.Restatement{}, &distinct.Group{Key: keyOf(new(impression.Record))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,10 +12,10 @@ import (
 
 func init() {
 	impression.RegisterPacker[packCountsFn]()
-	dofn.Register[countRowsFn](func(f func(distinct.Restatement, func(schemas.Row)) error, a []any) []any {
-		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Row)))}
+	dofn.Register[countRowsFn](func(f func(distinct.Restatement, func(schemas.Rows)) error, a []any) []any {
+		return []any{f(a[0].(distinct.Restatement), a[1].(func(schemas.Rows)))}
 	})
-	register.Emitter1[schemas.Row]()
+	register.Emitter1[schemas.Rows]()
 }
 
 // Options of Counts.
@@ -25,7 +25,7 @@ type Options struct {
 	distinct.Options
 }
 
-// Counts turns a PCollection<impression.Record> into a PCollection<schemas.Row>
+// Counts turns a PCollection<impression.Records> into a PCollection<schemas.Rows>
 // of pixelbeam.v1.ImpressionCount: absolute counts of each one-minute window,
 // restated when entries come late. See distinct.RestateAll for when, and for
 // tooLate, which is no valid collection in a batch job.
@@ -45,18 +45,26 @@ type packCountsFn struct {
 	key    []byte
 }
 
-func (fn *packCountsFn) ProcessElement(r impression.Record, emit func(beam.EventTime, int64, []byte)) {
-	fn.key = appendKey(fn.key[:0], &r)
-	fn.packer.AddMember(Part(&r, fn.Shards), fn.key, r.ID(), member(&r), r.EventTime, nil, emit)
+func (fn *packCountsFn) ProcessElement(records impression.Records, emit distinct.Emit) {
+	for i := range records.Records {
+		r := &records.Records[i]
+		d := dimensionsOf(r)
+		fn.key = d.AppendKey(fn.key[:0])
+		fn.packer.AddMember(Part(r, fn.Shards), fn.key, r.ID(), member(r), r.EventTime, emit)
+	}
 }
 
-func (fn *packCountsFn) FinishBundle(emit func(beam.EventTime, int64, []byte)) {
+func (fn *packCountsFn) FinishBundle(emit distinct.Emit) {
 	fn.packer.Flush(emit)
 }
+
+// maxRows bounds the bytes of the rows that countRowsFn emits together.
+const maxRows = 256 << 10
 
 // countRowsFn makes one row of every group that was restated.
 type countRowsFn struct {
 	encoder *Encoder
+	row     []byte
 }
 
 func (fn *countRowsFn) Setup() (err error) {
@@ -64,13 +72,20 @@ func (fn *countRowsFn) Setup() (err error) {
 	return err
 }
 
-func (fn *countRowsFn) ProcessElement(r distinct.Restatement, emit func(schemas.Row)) error {
+func (fn *countRowsFn) ProcessElement(r distinct.Restatement, emit func(schemas.Rows)) (err error) {
+	var out schemas.Rows
 	for i := range r.Groups {
-		row, err := fn.encoder.AppendRow(nil, &r, &r.Groups[i])
-		if err != nil {
+		if fn.row, err = fn.encoder.AppendRow(fn.row[:0], &r, &r.Groups[i]); err != nil {
 			return err
 		}
-		emit(schemas.Row{Data: row, ReceiveTime: r.WindowEnd})
+		out.Append(schemas.Row{Data: fn.row, ReceiveTime: r.WindowEnd})
+		if len(out.Wire) >= maxRows {
+			emit(out)
+			out = schemas.Rows{}
+		}
+	}
+	if len(out.Rows) > 0 {
+		emit(out)
 	}
 	return nil
 }
