@@ -20,6 +20,9 @@ BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
 
+# make flink-test
+FLINKFLAGS ?=
+
 # make load-test
 RATE ?= 100000
 DURATION ?= 1m
@@ -38,6 +41,7 @@ help: ## List the targets
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
 	@printf '  bench-all    PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
 	@printf '  load-test    RATE=%s (entries a second) DURATION=%s LOADFLAGS=%s JOBFLAGS=%s\n' '$(RATE)' '$(DURATION)' '$(LOADFLAGS)' '$(JOBFLAGS)'
+	@printf '  flink-test   FLINKFLAGS=%s (--help lists them) FLINK_JOB_SERVER= FLINK_HOME=\n' '$(FLINKFLAGS)'
 	@printf '  fuzz         PKG=%s FUZZTIME=%s for each target\n' '$(PKG)' '$(FUZZTIME)'
 
 .PHONY: run
@@ -149,6 +153,11 @@ bench-all: compiler ## Run all benchmarks
 .PHONY: load-test
 load-test: bin/pixelbeam bin/pixelload ## Run the job at RATE for DURATION; print rate, CPU, memory, books
 	bin/pixelload --rate '$(RATE)' --duration '$(DURATION)' $(LOADFLAGS) -- bin/pixelbeam --quiet $(JOBFLAGS)
+
+# What it fetches, Flink and Beam's job server, is kept in the user's cache.
+.PHONY: flink-test
+flink-test: bin/pixelbeam compiler ## Run the job on Flink: kill a task manager, go on from a savepoint, count
+	CGO_ENABLED=1 $(GO) run ./cmd/internal/flinktest --job bin/pixelbeam $(FLINKFLAGS)
 
 .PHONY: fuzz
 fuzz: compiler ## Run each fuzz target for FUZZTIME

@@ -65,7 +65,7 @@ type Options struct {
 	// PubSubPullers is how many pulls a worker keeps going; not on Dataflow.
 	PubSubPullers int
 	// UntilIdle ends a streaming job when the subscription is empty. Windows
-	// then fire once, at the end. Not on Dataflow.
+	// then fire once, at the end. Not on Dataflow and Flink.
 	UntilIdle bool
 	// HoldWatermark keeps all windows open until the job drains or is idle, for
 	// entries in no order of time. UntilIdle implies it. Not on Dataflow.
@@ -179,7 +179,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&o.Topic, "topic", o.Topic, "Pub/Sub `topic` to read by a subscription that Dataflow makes (streaming, Dataflow only)")
 	fs.StringVar(&o.PubSubEndpoint, "pubsub_endpoint", o.PubSubEndpoint, "`host:port` of a Pub/Sub service other than Google's, without TLS (else PUBSUB_EMULATOR_HOST)")
 	fs.IntVar(&o.PubSubPullers, "pubsub_pullers", o.PubSubPullers, "concurrent pulls per worker (not on Dataflow)")
-	fs.BoolVar(&o.UntilIdle, "until_idle", o.UntilIdle, "end when the subscription is empty (not on Dataflow)")
+	fs.BoolVar(&o.UntilIdle, "until_idle", o.UntilIdle, "end when the subscription is empty (not on Dataflow and Flink)")
 	fs.DurationVar(&o.WatermarkSlack, "watermark_slack", o.WatermarkSlack, "how far the watermark stays behind the event times seen (not on Dataflow)")
 	fs.StringVar(&o.FlinkMaster, "flink_master", o.FlinkMaster, "`host:port` or URL of Flink's REST API: the job is submitted there, and its workers ask there which checkpoints are complete (Flink)")
 	fs.DurationVar(&o.FlinkCheckpointInterval, "flink_checkpoint_interval", o.FlinkCheckpointInterval, "how often Flink makes a checkpoint, after which messages are acknowledged (streaming on Flink)")
@@ -269,8 +269,8 @@ func (o *Options) Validate() error {
 	if o.PubSubPullers < 1 || o.PubSubPullers > 256 {
 		wrong("--pubsub_pullers=%d is not between 1 and 256", o.PubSubPullers)
 	}
-	if o.UntilIdle && (!o.Streaming() || o.Runner == RunnerDataflow) {
-		wrong("--until_idle ends a job that reads --subscription, and not on Dataflow (drain that one)")
+	if o.UntilIdle && (!o.Streaming() || o.Runner == RunnerDataflow || o.Runner == RunnerFlink) {
+		wrong("--until_idle ends a job that reads --subscription, and neither on Dataflow (drain that one) nor on Flink (stop that one with a savepoint)")
 	}
 	if o.BigQueryDataset == "" && o.OutputJSON == "" {
 		wrong("nowhere to write: give --bigquery_dataset, or --output_json for a first look")
@@ -292,6 +292,9 @@ func (o *Options) Validate() error {
 	}
 	if o.BigQueryDelivery == DeliveryExactlyOnce && o.Runner == RunnerDirect {
 		wrong("--bigquery_delivery=exactly_once keeps state, which --runner=direct does not: give --runner=prism")
+	}
+	if o.BigQueryDelivery == DeliveryExactlyOnce && o.Streaming() && o.Runner == RunnerFlink {
+		wrong("--bigquery_delivery=exactly_once shows rows when a bundle is over, which Flink may undo until its checkpoint: give at_least_once, and read the view impressions_unique")
 	}
 	errs = append(errs, o.validateGroups()...)
 	if o.BigtableInstance != "" && o.Project == "" {

@@ -25,7 +25,9 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/util/grpcx"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"pixelbeam/cmd/internal/cli"
 	"pixelbeam/pipeline"
+	"pixelbeam/pipeline/source"
 )
 
 // Defaults of a launch on Flink.
@@ -115,6 +117,25 @@ func (l *flinkLaunch) check() error {
 	return errors.Join(errs...)
 }
 
+// checkName returns an error if a job of that name runs already. Where Flink cannot
+// be asked from here, its workers may still be able to.
+func (l *flinkLaunch) checkName(ctx context.Context, log io.Writer) error {
+	if !l.opts.Streaming() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	flink := source.FlinkConfig{Master: l.opts.FlinkMaster, Job: l.opts.FlinkJob}
+	switch runs, err := flink.Running(ctx); {
+	case err != nil:
+		fmt.Fprintf(log, "Flink does not answer from here: %v. If it does not answer the workers at --flink_master=%s either, they acknowledge nothing.\n", err, l.opts.FlinkMaster)
+	case runs:
+		return cli.WithRemedy(fmt.Errorf("a job named %s runs already, and Flink is asked for checkpoints by the name", l.opts.FlinkJob),
+			"stop that one with a savepoint and go on from it with --flink_savepoint, or give another --job_name")
+	}
+	return nil
+}
+
 // runnerOptions returns the options of Beam's Flink runner, by their names in
 // snake case.
 // https://beam.apache.org/documentation/runners/flink/#pipeline-options-for-the-flink-runner
@@ -195,6 +216,10 @@ func runFlink(ctx context.Context, p *beam.Pipeline) (beam.PipelineResult, error
 		return nil, nil
 	}
 	if err := runnerlib.WaitForCompletion(ctx, client, id); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(submission.log, "Not waiting any longer: the job goes on.")
+			return nil, nil
+		}
 		return nil, err
 	}
 	response, err := client.GetJobMetrics(ctx, &jobpb.GetJobMetricsRequest{JobId: id})

@@ -83,8 +83,9 @@ func command() *cobra.Command {
 			l = &launch{opts: opts, set: flag.CommandLine, given: cmd.Flags().Changed}
 			errs = append(errs, l.defaults(), l.check())
 		}
+		var f *flinkLaunch
 		if opts.Runner == pipeline.RunnerFlink {
-			f := &flinkLaunch{opts: &opts, set: flag.CommandLine, given: cmd.Flags().Changed}
+			f = &flinkLaunch{opts: &opts, set: flag.CommandLine, given: cmd.Flags().Changed}
 			errs = append(errs, f.defaults(), f.check())
 			submission.options, submission.log = f.runnerOptions(), cmd.ErrOrStderr()
 		}
@@ -94,6 +95,11 @@ func command() *cobra.Command {
 		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 		if l != nil {
 			return l.submit(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		if f != nil {
+			if err := f.checkName(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 		}
 		if !quiet && local(opts.Runner) {
 			stop := progress(cmd.ErrOrStderr())

@@ -122,26 +122,41 @@ func (w *flinkWatch) ask(ctx context.Context) (*checkpoints, error) {
 
 // find returns the id of the one job of that name that has not ended.
 func (w *flinkWatch) find(ctx context.Context) (string, error) {
+	n, id, err := w.jobs(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case n == 0:
+		return "", fmt.Errorf("%s has no running job of that name: is it the cluster that runs it (--flink_master)?", w.base)
+	case n > 1:
+		return "", fmt.Errorf("%s has %d running jobs of that name: launch each with a --job_name of its own", w.base, n)
+	}
+	return id, nil
+}
+
+// jobs returns how many jobs of that name have not ended, and the id of one.
+func (w *flinkWatch) jobs(ctx context.Context) (n int, id string, err error) {
 	var answer struct {
 		Jobs []struct{ JID, Name, State string } `json:"jobs"`
 	}
 	if err := w.get(ctx, "/jobs/overview", &answer); err != nil {
-		return "", err
+		return 0, "", err
 	}
-	id := ""
 	for _, j := range answer.Jobs {
-		switch {
-		case j.Name != w.job || j.State == "FINISHED" || j.State == "CANCELED" || j.State == "FAILED":
-		case id != "":
-			return "", fmt.Errorf("%s has several jobs of that name: launch each with a --job_name of its own", w.base)
-		default:
-			id = j.JID
+		if j.Name == w.job && j.State != "FINISHED" && j.State != "CANCELED" && j.State != "FAILED" {
+			n, id = n+1, j.JID
 		}
 	}
-	if id == "" {
-		return "", fmt.Errorf("%s has no running job of that name: is it the cluster that runs it (--flink_master)?", w.base)
-	}
-	return id, nil
+	return n, id, nil
+}
+
+// Running tells whether a job of that name runs, or several do. A second one would
+// keep both from acknowledging.
+func (c FlinkConfig) Running(ctx context.Context) (bool, error) {
+	w := newFlinkWatch(c, nil)
+	defer w.client.CloseIdleConnections()
+	n, _, err := w.jobs(ctx)
+	return n > 0, err
 }
 
 // cacheTime returns how old an answer on checkpoints may be.

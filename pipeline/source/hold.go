@@ -22,10 +22,10 @@ import (
 // So a bundle is held until the job manager has said that
 //
 //  1. a checkpoint is complete whose id is above those of all checkpoints that had
-//     begun when the bundle was over. Ids rise with each beginning, a barrier
-//     passes between bundles (DoFnOperator ends its bundle for a snapshot), so that
-//     barrier passed after the bundle, and state, residual and everything sent
-//     downstream before it are in the checkpoint;
+//     begun when the bundle was over. Ids rise with each beginning, and a task takes
+//     its snapshot between bundles (DoFnOperator.snapshotState ends the one under
+//     way, and what that emits after the barrier is part of the snapshot), so the
+//     state, the residual and everything sent downstream until then are in it;
 //  2. since the attempt that read the bundle began, the job was not restored. A
 //     reader of before may still run, cut off from a job manager that has gone on
 //     without it, and later checkpoints do not have its bundles;

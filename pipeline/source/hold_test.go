@@ -354,6 +354,11 @@ func TestFlinkAnswers(t *testing.T) {
 			t.Errorf("job %s: %v, want %q", job, err, want)
 		}
 	}
+	for job, want := range map[string]bool{"none": false, "test": true} {
+		if got, err := (FlinkConfig{Master: flink.URL, Job: job}).Running(t.Context()); err != nil || got != want {
+			t.Errorf("job %s: running %v (%v), want %v", job, got, err, want)
+		}
+	}
 	for _, cfg := range []FlinkConfig{{Job: "j"}, {Master: "ftp://x", Job: "j"}, {Master: "localhost:8081"}, {Master: "localhost:8081", Job: "j", MaxHeld: -1}} {
 		if cfg.Validate() == nil {
 			t.Errorf("%+v is valid", cfg)
