@@ -29,10 +29,23 @@ func sameColumn(a, b *filteredCell) bool {
 	return a.familyID == b.familyID && bytes.Equal(a.qualifier, b.qualifier)
 }
 
+func compareCells(a, b *filteredCell) int {
+	if a.familyID != b.familyID {
+		return cmp.Compare(a.familyID, b.familyID)
+	}
+	if order := bytes.Compare(a.qualifier, b.qualifier); order != 0 {
+		return order
+	}
+	return cmp.Compare(b.micros, a.micros)
+}
+
 func sortCells(cells []filteredCell) {
-	slices.SortStableFunc(cells, func(a, b filteredCell) int {
-		return cmp.Or(cmp.Compare(a.familyID, b.familyID), bytes.Compare(a.qualifier, b.qualifier), cmp.Compare(b.micros, a.micros))
-	})
+	for i := 1; i < len(cells); i++ {
+		if compareCells(&cells[i-1], &cells[i]) > 0 {
+			slices.SortStableFunc(cells, func(a, b filteredCell) int { return compareCells(&a, &b) })
+			return
+		}
+	}
 }
 
 // step is a filter or a part of one. It returns the cells that it lets through, in
@@ -41,9 +54,22 @@ type step func(r *rowRun, cells []filteredCell) []filteredCell
 
 // rowRun is what a filter knows while it works on a row.
 type rowRun struct {
-	key  []byte
-	sunk []filteredCell // by the sink filter, straight to the output
+	key   []byte
+	sunk  []filteredCell   // by the sink filter, straight to the output
+	spare [][]filteredCell // memory for copies
 }
+
+// copyOf returns cells to overwrite, until free.
+func (r *rowRun) copyOf(cells []filteredCell) []filteredCell {
+	if n := len(r.spare); n > 0 {
+		c := r.spare[n-1]
+		r.spare = r.spare[:n-1]
+		return append(c, cells...)
+	}
+	return slices.Clone(cells)
+}
+
+func (r *rowRun) free(cells []filteredCell) { r.spare = append(r.spare, cells[:0]) }
 
 // filter is a compiled RowFilter. Several goroutines may use it.
 type filter struct{ step step }
@@ -117,10 +143,16 @@ func compileStep(f *bigtablepb.RowFilter, depth int, conditional bool) (step, er
 		if err != nil {
 			return nil, err
 		}
+		families := make([]string, len(steps))
+		for i, f := range f.Interleave.GetFilters() {
+			families[i] = onlyFamily(f)
+		}
 		return func(r *rowRun, cells []filteredCell) []filteredCell {
-			var out []filteredCell
-			for _, s := range steps {
-				out = append(out, s(r, slices.Clone(cells))...)
+			out := make([]filteredCell, 0, len(cells))
+			for i, s := range steps {
+				branch := r.copyOf(ofFamily(cells, families[i]))
+				out = append(out, s(r, branch)...)
+				r.free(branch)
 			}
 			sortCells(out)
 			return out
@@ -227,6 +259,36 @@ func compileStep(f *bigtablepb.RowFilter, depth int, conditional bool) (step, er
 	}
 }
 
+// onlyFamily returns the one family of which a filter lets cells through, if that
+// can be told from how it begins; else "".
+func onlyFamily(f *bigtablepb.RowFilter) string {
+	switch f := f.GetFilter().(type) {
+	case *bigtablepb.RowFilter_Chain_:
+		return onlyFamily(f.Chain.GetFilters()[0])
+	case *bigtablepb.RowFilter_FamilyNameRegexFilter:
+		if isLiteral([]byte(f.FamilyNameRegexFilter)) {
+			return f.FamilyNameRegexFilter
+		}
+	}
+	return ""
+}
+
+// ofFamily returns the cells of a family, which are neighbours; of "" all.
+func ofFamily(cells []filteredCell, family string) []filteredCell {
+	if family == "" {
+		return cells
+	}
+	first := 0
+	for first < len(cells) && cells[first].family != family {
+		first++
+	}
+	end := first
+	for end < len(cells) && cells[end].family == family {
+		end++
+	}
+	return cells[first:end]
+}
+
 func onlyTrue(value bool, name string, s step) (step, error) {
 	if !value {
 		return nil, fmt.Errorf("%s is false, want true", name)
@@ -284,8 +346,12 @@ func whole(keep func(*rowRun) bool) step {
 
 func byCell(keep func(*filteredCell) bool) step {
 	return func(_ *rowRun, cells []filteredCell) []filteredCell {
-		out := cells[:0]
-		for i := range cells {
+		n := 0
+		for n < len(cells) && keep(&cells[n]) {
+			n++ // It stays where it is: most do.
+		}
+		out := cells[:n]
+		for i := n + 1; i < len(cells); i++ {
 			if keep(&cells[i]) {
 				out = append(out, cells[i])
 			}
@@ -303,7 +369,11 @@ func byColumn(keep func(*filteredCell) bool) step {
 			for end < len(cells) && sameColumn(&cells[i], &cells[end]) {
 				end++
 			}
-			if keep(&cells[i]) {
+			switch {
+			case !keep(&cells[i]):
+			case len(out) == i:
+				out = cells[:end]
+			default:
 				out = append(out, cells[i:end]...)
 			}
 			i = end
@@ -321,7 +391,11 @@ func newestPerColumn(cells []filteredCell, n int) []filteredCell {
 		} else {
 			inColumn = 1
 		}
-		if inColumn <= n {
+		switch {
+		case inColumn > n:
+		case len(out) == i:
+			out = cells[:i+1]
+		default:
 			out = append(out, cells[i])
 		}
 	}
@@ -358,11 +432,24 @@ func hasBits(value, mask []byte) bool {
 	return true
 }
 
+// isLiteral tells whether a pattern matches itself and nothing else: most do.
+func isLiteral(pattern []byte) bool {
+	for _, b := range pattern {
+		if b != '_' && b != '-' && b != ':' && b != '#' && (b < '0' || b > '9') && (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
 // compileRegexp compiles a pattern of RE2 on bytes, which must match the whole
 // subject. A byte above 127 in it stands for itself.
 func compileRegexp(name string, pattern []byte) (func([]byte) bool, error) {
 	if name == "row_key_regex_filter" && len(pattern) == 0 {
 		return nil, fmt.Errorf("%s is empty", name)
+	}
+	if isLiteral(pattern) {
+		return func(b []byte) bool { return bytes.Equal(b, pattern) }, nil
 	}
 	var ascii []byte
 	for _, b := range pattern {

@@ -13,8 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // dataServer is the data API. What is not in this file or in write.go, it answers
@@ -121,7 +121,7 @@ func (d dataServer) ReadRows(req *bigtablepb.ReadRowsRequest, client bigtablepb.
 	if req.Reversed {
 		slices.Reverse(all)
 	}
-	w := &rowWriter{send: client.Send}
+	w := &rowWriter{send: client.SendMsg}
 	for _, sp := range all {
 		err := d.s.scan(client.Context(), t, sp, req.Reversed, func(key []byte, row []filteredCell) error {
 			w.stats.RowsSeenCount++
@@ -269,50 +269,94 @@ const messageBytes = 64 << 10
 
 // rowWriter packs rows into answers.
 type rowWriter struct {
-	send   func(*bigtablepb.ReadRowsResponse) error
-	chunks []*bigtablepb.ReadRowsResponse_CellChunk
-	size   int
-	stats  bigtablepb.ReadIterationStats
+	send  func(any) error
+	msg   encoded // a ReadRowsResponse of chunks
+	chunk []byte
+	stats bigtablepb.ReadIterationStats
 }
+
+// Field numbers of google.bigtable.v2.ReadRowsResponse and its CellChunk.
+const (
+	fieldChunks = 1
+
+	fieldRowKey    = 1
+	fieldFamily    = 2 // a StringValue
+	fieldQualifier = 3 // a BytesValue
+	fieldTimestamp = 4
+	fieldLabels    = 5
+	fieldValue     = 6
+	fieldCommitRow = 9
+
+	fieldWrapped = 1 // of StringValue and BytesValue
+)
 
 // row adds a row, which has cells. A family or qualifier is only said where it is
 // another than the cell's before.
+//
+// It writes the wire format itself: a row has many cells, and to make a message of
+// each takes longer than all else that is done for a read.
 func (w *rowWriter) row(key []byte, row []filteredCell) error {
 	w.stats.RowsReturnedCount++
 	w.stats.CellsReturnedCount += int64(len(row))
-	for i, c := range row {
-		chunk := &bigtablepb.ReadRowsResponse_CellChunk{TimestampMicros: c.micros, Value: bytes.Clone(c.value)}
-		if c.label != "" {
-			chunk.Labels = []string{c.label}
+	size := len(key)
+	for i := range row {
+		size += 24 + len(row[i].qualifier) + len(row[i].value)
+	}
+	w.msg = slices.Grow(w.msg, size)
+	for i := range row {
+		c, b := &row[i], w.chunk[:0]
+		if i == 0 {
+			b = appendField(b, fieldRowKey, key)
 		}
 		newFamily := i == 0 || c.familyID != row[i-1].familyID
 		if newFamily {
-			chunk.FamilyName = wrapperspb.String(c.family)
+			b = appendWrapped(b, fieldFamily, c.family)
 		}
 		if newFamily || !bytes.Equal(c.qualifier, row[i-1].qualifier) {
-			chunk.Qualifier = wrapperspb.Bytes(bytes.Clone(c.qualifier))
+			b = appendWrapped(b, fieldQualifier, c.qualifier)
 		}
-		if i == 0 {
-			chunk.RowKey = bytes.Clone(key)
+		if c.micros != 0 {
+			b = protowire.AppendVarint(protowire.AppendTag(b, fieldTimestamp, protowire.VarintType), uint64(c.micros))
+		}
+		if c.label != "" {
+			b = appendField(b, fieldLabels, c.label)
+		}
+		if len(c.value) > 0 {
+			b = appendField(b, fieldValue, c.value)
 		}
 		if i == len(row)-1 {
-			chunk.RowStatus = &bigtablepb.ReadRowsResponse_CellChunk_CommitRow{CommitRow: true}
+			b = protowire.AppendVarint(protowire.AppendTag(b, fieldCommitRow, protowire.VarintType), 1)
 		}
-		w.chunks = append(w.chunks, chunk)
-		w.size += 32 + len(key) + len(c.qualifier) + len(c.value)
+		w.msg = appendField(w.msg, fieldChunks, b)
+		w.chunk = b
 	}
-	if w.size < messageBytes {
+	if len(w.msg) < messageBytes {
 		return nil
 	}
 	return w.flush()
 }
 
+func appendField[T ~string | ~[]byte](dst []byte, field protowire.Number, value T) []byte {
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(len(value)))
+	return append(dst, value...)
+}
+
+// appendWrapped appends a StringValue or a BytesValue.
+func appendWrapped[T ~string | ~[]byte](dst []byte, field protowire.Number, value T) []byte {
+	if len(value) == 0 {
+		return appendField(dst, field, "")
+	}
+	size := protowire.SizeTag(fieldWrapped) + protowire.SizeBytes(len(value))
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(size))
+	return appendField(dst, fieldWrapped, value)
+}
+
 func (w *rowWriter) flush() error {
-	if len(w.chunks) == 0 {
+	if len(w.msg) == 0 {
 		return nil
 	}
-	err := w.send(&bigtablepb.ReadRowsResponse{Chunks: w.chunks})
-	w.chunks, w.size = nil, 0
+	err := w.send(w.msg)
+	w.msg = nil // it is on its way
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -202,6 +203,10 @@ type answer = bigtablepb.MutateRowsResponse_Entry
 
 var entryOK = &statuspb.Status{}
 
+// yieldAfter is how many rows of a bulk write are prepared before reads that wait
+// for a processor get it: the rest of thousands would keep it for milliseconds.
+const yieldAfter = 64
+
 // write applies a bulk write, all at once, and returns an answer for each entry.
 // An error is for the request as a whole, of which nothing was then written. It
 // is called with mu held, for reading at least.
@@ -224,6 +229,9 @@ func (s *Server) write(req *bigtablepb.MutateRowsRequest) ([]*answer, error) {
 	var rows, cells int64
 	var value []byte
 	for i, e := range req.Entries {
+		if i%yieldAfter == yieldAfter-1 {
+			runtime.Gosched()
+		}
 		settle(t.def, e.Mutations)
 		err := check(t.def, e.RowKey, e.Mutations)
 		if err == nil && s.opts.EntryFault != nil {
