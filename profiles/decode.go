@@ -37,48 +37,64 @@ func (p *Profile) decode(row bigtable.Row) error {
 		p.LastSeen = time.UnixMicro(e.GetEventTime()).UTC()
 		p.DeviceType, p.OS, p.Browser, p.Country, p.PageURL = e.GetDeviceType(), e.GetOs(), e.GetBrowser(), e.GetCountry(), e.GetPageUrl()
 	}
-	cells := row[schemas.FamilyCounters]
+	return p.decodeCounters(row[schemas.FamilyCounters])
+}
+
+// decodeCounters makes windows of the cells of the counters.
+func (p *Profile) decodeCounters(cells []bigtable.ReadItem) error {
 	if len(cells) == 0 {
 		return nil
 	}
+	size := 0
+	for i := range cells {
+		size += len(cells[i].Value)
+	}
 	p.windows = make([]window, 0, len(cells))
-	names := names{}
-	for _, cell := range cells {
+	d := countersDecoder{counters: make([]counter, 0, size/minCounter), ids: make(map[string]int32)}
+	for i := range cells {
+		cell := &cells[i]
 		if cell.Column != schemas.FamilyCounters+":"+schemas.ColumnCounters {
 			continue
 		}
-		w := window{start: int64(cell.Timestamp)}
-		if err := w.decode(cell.Value, names); err != nil {
+		w := window{start: int64(cell.Timestamp), first: len(d.counters)}
+		if err := d.window(&w, cell.Value); err != nil {
 			return fmt.Errorf("column %q of %s holds no WindowCounters: %w", cell.Column, cell.Timestamp.Time().UTC().Format(time.RFC3339), err)
 		}
+		w.end = len(d.counters)
 		p.windows = append(p.windows, w)
 	}
-	slices.SortFunc(p.windows, func(a, b window) int { return cmp.Compare(b.start, a.start) })
+	p.counters, p.ids = d.counters, d.ids
+	newestFirst := func(a, b window) int { return cmp.Compare(b.start, a.start) }
+	if !slices.IsSortedFunc(p.windows, newestFirst) {
+		slices.SortFunc(p.windows, newestFirst)
+	}
 	return nil
 }
 
-// names holds each campaign and event type of a profile once.
-type names map[string]string
+// minCounter is about the size of the least CampaignCounter, in bytes.
+const minCounter = 16
 
-func (n names) of(b []byte) string {
-	if s, ok := n[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	n[s] = s
-	return s
+// countersDecoder collects the counters of all windows of a profile.
+type countersDecoder struct {
+	counters []counter
+	ids      map[string]int32 // of campaigns and event types, from 0
 }
 
-// decode reads a WindowCounters message. Unknown fields are skipped.
-func (w *window) decode(b []byte, names names) error {
+func (d *countersDecoder) id(name []byte) int32 {
+	if id, ok := d.ids[string(name)]; ok {
+		return id
+	}
+	id := int32(len(d.ids))
+	d.ids[string(name)] = id
+	return id
+}
+
+// window reads a WindowCounters message. Unknown fields are skipped.
+func (d *countersDecoder) window(w *window, b []byte) error {
 	return fields(b, func(num protowire.Number, _ uint64, value []byte) error {
 		switch {
 		case num == 1 && value != nil:
-			c := counter{eventType: Impression, count: 1, last: w.start}
-			if err := c.decode(value, w.start, names); err != nil {
-				return err
-			}
-			w.counters = append(w.counters, c)
+			return d.counter(value, w.start)
 		case num == 2 && value != nil:
 			w.truncated.Windows = 1
 			return fields(value, func(num protowire.Number, n uint64, value []byte) error {
@@ -98,14 +114,17 @@ func (w *window) decode(b []byte, names names) error {
 	})
 }
 
-// decode reads a CampaignCounter message.
-func (c *counter) decode(b []byte, start int64, names names) error {
-	return fields(b, func(num protowire.Number, n uint64, value []byte) error {
+// counter reads a CampaignCounter message of the window that begins at start.
+func (d *countersDecoder) counter(b []byte, start int64) error {
+	c := counter{count: 1, last: start}
+	var campaign []byte
+	event := impression
+	err := fields(b, func(num protowire.Number, n uint64, value []byte) error {
 		switch {
 		case num == 1 && value != nil:
-			c.campaign = names.of(value)
+			campaign = value
 		case num == 2 && value != nil:
-			c.eventType = names.of(value)
+			event = value
 		case value != nil:
 		case num == 3:
 			c.count = int64(n)
@@ -116,12 +135,40 @@ func (c *counter) decode(b []byte, start int64, names names) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	c.campaign, c.event = d.id(campaign), d.id(event)
+	d.counters = append(d.counters, c)
+	return nil
 }
+
+var impression = []byte(Impression)
 
 // fields calls visit with each field of a message: n of a varint, value, which is
 // not nil, of a string or message.
 func fields(b []byte, visit func(num protowire.Number, n uint64, value []byte) error) error {
 	for len(b) > 0 {
+		// Fast path: a number, or up to 127 bytes, in a field whose tag is one byte.
+		if len(b) > 1 && b[0] < 0x80 && b[1] < 0x80 && b[0] >= 1<<3 {
+			num, n := protowire.Number(b[0]>>3), int(b[1])
+			switch kind := protowire.Type(b[0] & 7); {
+			case kind == protowire.VarintType:
+				b = b[2:]
+				if err := visit(num, uint64(n), nil); err != nil {
+					return err
+				}
+				continue
+			case kind == protowire.BytesType && n <= len(b)-2:
+				value := b[2 : 2+n : 2+n]
+				b = b[2+n:]
+				if err := visit(num, 0, value); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		// Slow path.
 		num, kind, size := protowire.ConsumeTag(b)
 		if size < 0 {
 			return protowire.ParseError(size)

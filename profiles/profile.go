@@ -70,20 +70,34 @@ type Profile struct {
 	// older than counters are kept, or than the newest Options.MaxWindows windows.
 	Period Period
 
-	windows []window // the newest first
+	windows  []window         // the newest first
+	counters []counter        // of all windows
+	ids      map[string]int32 // of their campaigns and event types
 }
 
 // window is what a user did in one window.
 type window struct {
-	start     int64 // in microseconds since the Unix epoch
-	counters  []counter
-	truncated Truncation
-	max       int64 // the largest of the counters that were left out
+	start      int64 // in microseconds since the Unix epoch
+	first, end int   // its counters are those from first to end
+	truncated  Truncation
+	max        int64 // the largest of the counters that were left out
 }
 
+// counter has numbers for names, so that they are quick to find and to compare,
+// and are nothing for the garbage collector to look at.
 type counter struct {
-	campaign, eventType  string
+	campaign, event      int32
 	count, invalid, last int64 // last is an event time in microseconds
+}
+
+func (p *Profile) of(w *window) []counter { return p.counters[w.first:w.end] }
+
+// id returns the number of a name, -1 for one that no counter has.
+func (p *Profile) id(name string) int32 {
+	if id, ok := p.ids[name]; ok {
+		return id
+	}
+	return -1
 }
 
 // Counter is a user's number of distinct events of one type for one campaign.
@@ -133,13 +147,20 @@ func (p *Profile) Frequency(campaign, eventType string, period Period) Frequency
 	}
 	var hidden int64
 	last := int64(math.MinInt64)
-	for _, w := range p.within(period) {
-		i := slices.IndexFunc(w.counters, func(c counter) bool { return c.campaign == campaign && c.eventType == eventType })
-		if i < 0 {
+	campaignID, eventID := p.id(campaign), p.id(eventType)
+	windows := p.within(period)
+	for i := range windows {
+		w := &windows[i]
+		counters := p.of(w)
+		i := 0
+		for i < len(counters) && (counters[i].campaign != campaignID || counters[i].event != eventID) {
+			i++
+		}
+		if i == len(counters) {
 			hidden += w.max
 			continue
 		}
-		c := &w.counters[i]
+		c := &counters[i]
 		f.Count += c.count
 		f.Invalid += c.invalid
 		last = max(last, c.last)
@@ -170,17 +191,17 @@ func (p *Profile) Recency(campaign string) Recency {
 	if p == nil {
 		return r
 	}
+	id, impression, click := p.id(campaign), p.id(Impression), p.id(Click)
 	for _, w := range p.windows {
-		for i := range w.counters {
-			c := &w.counters[i]
-			if c.campaign != campaign {
+		for _, c := range p.of(&w) {
+			if c.campaign != id {
 				continue
 			}
 			at := time.UnixMicro(c.last).UTC()
 			switch {
-			case c.eventType == Impression && r.LastImpression.IsZero():
+			case c.event == impression && r.LastImpression.IsZero():
 				r.LastImpression = at
-			case c.eventType == Click && r.LastClick.IsZero():
+			case c.event == click && r.LastClick.IsZero():
 				r.LastClick = at
 			}
 		}
@@ -198,11 +219,15 @@ func (p *Profile) Counters(period Period) []Counter {
 	if p == nil {
 		return nil
 	}
-	type key struct{ campaign, eventType string }
+	names := make([]string, len(p.ids))
+	for name, id := range p.ids {
+		names[id] = name
+	}
+	type key struct{ campaign, event int32 }
 	sums := map[key]counter{}
 	for _, w := range p.within(period) {
-		for _, c := range w.counters {
-			k := key{c.campaign, c.eventType}
+		for _, c := range p.of(&w) {
+			k := key{c.campaign, c.event}
 			s, ok := sums[k]
 			if !ok {
 				s.last = math.MinInt64
@@ -216,7 +241,7 @@ func (p *Profile) Counters(period Period) []Counter {
 	out := make([]Counter, 0, len(sums))
 	for k, s := range sums {
 		if s.count != 0 {
-			out = append(out, Counter{k.campaign, k.eventType, s.count, s.invalid, time.UnixMicro(s.last).UTC()})
+			out = append(out, Counter{names[k.campaign], names[k.event], s.count, s.invalid, time.UnixMicro(s.last).UTC()})
 		}
 	}
 	slices.SortFunc(out, func(a, b Counter) int {

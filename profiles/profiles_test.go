@@ -14,6 +14,7 @@ import (
 
 	"cloud.google.com/go/bigtable"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -139,9 +140,7 @@ func TestGet(t *testing.T) {
 		User: "u1", FirstSeen: minute(2000), LastSeen: minute(5).Add(1234567 * time.Microsecond),
 		Browser: "Chrome", Country: "DE", Period: Last(24*time.Hour, now),
 	}
-	got := *p
-	got.windows = nil
-	if diff := cmp.Diff(want, &got, cmp.AllowUnexported(Profile{})); diff != "" {
+	if diff := cmp.Diff(want, p, cmpopts.IgnoreUnexported(Profile{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	micro := func(at time.Time, n int) time.Time { return at.Add(time.Duration(n) * time.Microsecond) }
@@ -439,8 +438,8 @@ func FuzzDecodeWindow(f *testing.F) {
 	f.Add(marshal(f, w))
 	f.Add([]byte{0x0a, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var got window
-		err := got.decode(b, names{})
+		got, d := window{}, countersDecoder{ids: map[string]int32{}}
+		err := d.window(&got, b)
 		want := new(pb.WindowCounters)
 		if proto.Unmarshal(b, want) != nil {
 			return // The message has stricter rules, such as UTF-8.
@@ -448,12 +447,12 @@ func FuzzDecodeWindow(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decode of a WindowCounters: %v", err)
 		}
-		if len(got.counters) != len(want.Counters) {
-			t.Fatalf("%d counters, want %d", len(got.counters), len(want.Counters))
+		if len(d.counters) != len(want.Counters) {
+			t.Fatalf("%d counters, want %d", len(d.counters), len(want.Counters))
 		}
 		for i, c := range want.Counters {
-			if g := got.counters[i]; g != (counter{c.GetCampaignId(), c.GetEventType(), c.GetCount(), c.GetInvalid(), c.GetLastEventOffset()}) {
-				t.Errorf("counter %+v, want %v", g, c)
+			if g := d.counters[i]; g != (counter{d.ids[c.GetCampaignId()], d.ids[c.GetEventType()], c.GetCount(), c.GetInvalid(), c.GetLastEventOffset()}) {
+				t.Errorf("counter %+v of the names %v, want %v", g, d.ids, c)
 			}
 		}
 		if tr := want.Truncated; tr.GetCounters() != got.truncated.Counters || tr.GetEvents() != got.truncated.Events || tr.GetMaxCount() != got.max || (tr != nil) != (got.truncated.Windows == 1) {
@@ -468,10 +467,11 @@ func BenchmarkDecodeWindow(b *testing.B) {
 		count("campaign-3", Impression, 2, 6e6), count("campaign-1", Click, 1, 7e6), count("campaign-4", Impression, 2, 8e6)))
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
-		names := names{}
+		d := countersDecoder{ids: map[string]int32{}}
 		for b.Loop() {
 			var w window
-			if err := w.decode(value, names); err != nil || len(w.counters) != 5 {
+			d.counters = d.counters[:0]
+			if err := d.window(&w, value); err != nil || len(d.counters) != 5 {
 				b.Fatal(err)
 			}
 		}
