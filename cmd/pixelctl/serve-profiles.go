@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,6 +162,9 @@ func (f *serveFlags) serve(ctx context.Context, stdout, stderr io.Writer) error 
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
 		return cli.WithRemedy(fmt.Errorf("--listen=%s: %w", f.listen, err), "name another port, or stop what listens there")
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(profileserver.GCPercent)
 	}
 	o := f.options
 	o.Reader, o.Tokens = reader, tokens

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"pixelbeam/profiles"
@@ -208,17 +209,27 @@ func (s *Server) checkFrequency(w http.ResponseWriter, r *http.Request) error {
 		v.add("caps", "%d caps: want 1 to %d", n, s.opts.MaxCaps)
 	}
 	caps := make([]profiles.Cap, len(req.Caps))
+	campaigns := make([]int, len(req.Caps)) // for each cap the first one of its campaign
+	firsts := make(map[string]int, len(req.Caps))
 	longest := profiles.Window
 	for i := range req.Caps {
-		c, field := &req.Caps[i], fmt.Sprintf("caps[%d].", i)
+		c := &req.Caps[i]
 		if c.EventType == "" {
 			c.EventType = profiles.Impression
 		}
 		if c.Limit < 1 {
-			v.add(field+"limit", "%d: want at least 1", c.Limit)
+			v.add(fmt.Sprintf("caps[%d].limit", i), "%d: want at least 1", c.Limit)
 		}
-		caps[i] = profiles.Cap{Campaign: c.CampaignID, EventType: c.EventType, Limit: c.Limit, Period: v.period(field+"period", c.Period)}
-		longest = max(longest, caps[i].Period)
+		period, ok := parsePeriod(c.Period)
+		if !ok {
+			v.addPeriod(fmt.Sprintf("caps[%d].period", i), c.Period)
+		}
+		caps[i] = profiles.Cap{Campaign: c.CampaignID, EventType: c.EventType, Limit: c.Limit, Period: period}
+		longest = max(longest, period)
+		if _, ok := firsts[c.CampaignID]; !ok {
+			firsts[c.CampaignID] = i
+		}
+		campaigns[i] = firsts[c.CampaignID]
 	}
 	if err := v.err(); err != nil {
 		return err
@@ -229,25 +240,25 @@ func (s *Server) checkFrequency(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	answer := checkAnswer{Users: make([]userDecision, 0, len(req.Users))}
+	refused := make([]bool, len(caps))
 	for _, user := range req.Users {
 		p := found[user]
 		u := userDecision{UserID: user, Known: p != nil, Allowed: []string{}, Caps: make([]capDecision, 0, len(caps))}
-		refused := map[string]bool{}
+		clear(refused)
 		for i, c := range caps {
 			d := p.Check(c, now)
 			u.Caps = append(u.Caps, capDecision{c.Campaign, c.EventType, c.Limit, newFrequency(d.Frequency, req.Caps[i].Period), d.Allowed})
-			refused[c.Campaign] = refused[c.Campaign] || !d.Allowed
+			refused[campaigns[i]] = refused[campaigns[i]] || !d.Allowed
 		}
-		for _, c := range caps {
-			if no, listed := refused[c.Campaign]; listed && !no {
+		for i, c := range caps {
+			if campaigns[i] == i && !refused[i] {
 				u.Allowed = append(u.Allowed, c.Campaign)
 			}
-			delete(refused, c.Campaign)
 		}
 		answer.Users = append(answer.Users, u)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, answer)
+	return writeJSON(w, &answer)
 }
 
 func (s *Server) getMetrics(w http.ResponseWriter, _ *http.Request) error {
@@ -280,22 +291,21 @@ func (s *Server) getReady(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readJSON reads a request's body, which must be one JSON object without unknown
-// fields.
+// fields. The body is in memory that serves again: what is read copies.
 func readJSON(r *http.Request, into any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &problem{Status: http.StatusUnsupportedMediaType, Code: "not_json", Detail: "send JSON, with the header 'Content-Type: application/json'"}
-	}
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, end := d.Token(); end != io.EOF {
-			err = errors.New("more follows the JSON object")
-			var large *http.MaxBytesError
-			if errors.As(end, &large) {
-				err = end
-			}
+	if kind := r.Header.Get("Content-Type"); kind != "application/json" {
+		if kind, _, err := mime.ParseMediaType(kind); err != nil || kind != "application/json" {
+			return &problem{Status: http.StatusUnsupportedMediaType, Code: "not_json", Detail: "send JSON, with the header 'Content-Type: application/json'"}
 		}
+	}
+	body := buffers.Get().(*bytes.Buffer)
+	defer putBuffer(body)
+	_, err := body.ReadFrom(r.Body)
+	if err == nil {
+		if fast, ok := into.(interface{ parse(body string) bool }); ok && fast.parse(body.String()) {
+			return nil
+		}
+		err = decodeJSON(body, into)
 	}
 	if err == nil {
 		return nil
@@ -310,9 +320,37 @@ func readJSON(r *http.Request, into any) error {
 	return &problem{Status: http.StatusBadRequest, Code: "invalid_json", Detail: strings.TrimPrefix(err.Error(), "json: ")}
 }
 
+func decodeJSON(body io.Reader, into any) error {
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more follows the JSON object")
+	}
+	return nil
+}
+
+// buffers are for bodies.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// putBuffer gives a buffer back, unless it is larger than most bodies ask for.
+func putBuffer(b *bytes.Buffer) {
+	if b.Cap() <= 64<<10 {
+		b.Reset()
+		buffers.Put(b)
+	}
+}
+
 func writeJSON(w http.ResponseWriter, v any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	b := buffers.Get().(*bytes.Buffer)
+	defer putBuffer(b)
+	if fast, ok := v.(interface{ appendJSON(dst []byte) []byte }); ok {
+		b.Write(append(fast.appendJSON(b.AvailableBuffer()), '\n'))
+		return write(w, "application/json", b.Bytes())
+	}
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return err
@@ -370,8 +408,10 @@ func (v *validation) err() error {
 // key of 4 KiB less its prefix.
 const maxUser = 4<<10 - 5
 
+func validUser(user string) bool { return user != "" && len(user) <= maxUser }
+
 func (v *validation) user(field, user string) string {
-	if user == "" || len(user) > maxUser {
+	if !validUser(user) {
 		v.add(field, "%d bytes: want 1 to %d", len(user), maxUser)
 	}
 	return user
@@ -383,7 +423,9 @@ func (v *validation) users(field string, users []string, most int) {
 		return
 	}
 	for i, user := range users {
-		v.user(fmt.Sprintf("%s[%d]", field, i), user)
+		if !validUser(user) {
+			v.user(fmt.Sprintf("%s[%d]", field, i), user)
+		}
 	}
 }
 
@@ -407,19 +449,38 @@ func (v *validation) query(r *http.Request, known ...string) func(name, missing 
 	}
 }
 
-// period reads a whole number of minutes, hours or days: 30m, 24h, 7d.
-func (v *validation) period(field, s string) time.Duration {
-	units := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
-	if len(s) >= 2 && len(s) <= 6 {
-		if n, err := strconv.ParseUint(s[:len(s)-1], 10, 32); err == nil && units[s[len(s)-1]] > 0 {
-			d := time.Duration(n) * units[s[len(s)-1]]
-			if d >= profiles.Window && d <= profiles.MaxPeriod() {
-				return d
-			}
-		}
+// parsePeriod reads a whole number of minutes, hours or days: 30m, 24h, 7d.
+func parsePeriod(s string) (time.Duration, bool) {
+	if len(s) < 2 || len(s) > 6 {
+		return profiles.Window, false
 	}
+	var unit time.Duration
+	switch s[len(s)-1] {
+	case 'm':
+		unit = time.Minute
+	case 'h':
+		unit = time.Hour
+	case 'd':
+		unit = 24 * time.Hour
+	}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	d := time.Duration(n) * unit
+	if err != nil || d < profiles.Window || d > profiles.MaxPeriod() {
+		return profiles.Window, false
+	}
+	return d, true
+}
+
+func (v *validation) addPeriod(field, s string) {
 	v.add(field, "%q: want minutes, hours or days such as 30m, 24h or 7d, up to %dd, for which counters are kept", s, int(profiles.MaxPeriod().Hours())/24)
-	return profiles.Window
+}
+
+func (v *validation) period(field, s string) time.Duration {
+	d, ok := parsePeriod(s)
+	if !ok {
+		v.addPeriod(field, s)
+	}
+	return d
 }
 
 func (v *validation) limit(field, s string) int64 {
