@@ -31,6 +31,12 @@ type Options struct {
 	// schemas.MaxWindowCounters bytes. A profile that has more says so: its Period
 	// begins later than was asked for.
 	MaxWindows int
+	// MaxCalls is how many requests of Get and GetMany are under way at once; 0 is
+	// any number. Reads that come when there are as many wait until one of them
+	// ends, and those that wait for the same period then go in one request, of up
+	// to 100 users. That makes reads cheaper when there are many, and costs those
+	// that wait a part of a request's time.
+	MaxCalls int
 	// Now is the clock by which cells expire; default time.Now.
 	Now func() time.Time
 }
@@ -39,6 +45,7 @@ type Options struct {
 type Reader struct {
 	table *bigtable.Table
 	opts  Options
+	calls joiner
 }
 
 // NewReader returns a reader that uses the client, which remains the caller's to
@@ -53,32 +60,30 @@ func NewReader(client *bigtable.Client, opts Options) *Reader {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Reader{client.Open(opts.Table), opts}
+	r := &Reader{table: client.Open(opts.Table), opts: opts}
+	r.calls.most, r.calls.do = opts.MaxCalls, r.readKeys
+	return r
 }
 
 // Get returns the profile of a user with the counters of a period. The error is
 // ErrUnknown if nothing is stored, that of the Bigtable client (with its gRPC
 // status), or says which cell is not of the profile table's form.
 func (r *Reader) Get(ctx context.Context, user string, period Period) (*Profile, error) {
-	if user == "" {
-		return nil, ErrUnknown
-	}
-	filter, read := r.filter(period)
-	row, err := r.table.ReadRow(ctx, schemas.ProfileKey(user), bigtable.RowFilter(filter))
+	found, err := r.GetMany(ctx, []string{user}, period)
 	if err != nil {
 		return nil, err
 	}
-	if len(row) == 0 {
+	if found[user] == nil {
 		return nil, ErrUnknown
 	}
-	return r.decode(row, read)
+	return found[user], nil
 }
 
 // GetMany returns the profiles of users by user id, 100 in one request. A user of
 // whom nothing is stored is absent from the map, which as an index gives a nil
 // Profile. Errors are those of Get, and then nothing is returned.
 func (r *Reader) GetMany(ctx context.Context, users []string, period Period) (map[string]*Profile, error) {
-	keys := make(bigtable.RowList, 0, len(users))
+	keys := make([]string, 0, len(users))
 	for _, user := range users {
 		if user != "" {
 			keys = append(keys, schemas.ProfileKey(user))
@@ -88,15 +93,39 @@ func (r *Reader) GetMany(ctx context.Context, users []string, period Period) (ma
 	keys = slices.Compact(keys)
 	out := make(map[string]*Profile, len(keys))
 	for chunk := range slices.Chunk(keys, maxKeys) {
-		err := r.read(ctx, bigtable.RowList(chunk), period, func(p *Profile) bool {
-			out[p.User] = p
-			return true
-		})
+		found, err := r.calls.get(ctx, chunk, period)
 		if err != nil {
 			return nil, err
 		}
+		for _, key := range chunk {
+			if err := found.broken[key]; err != nil {
+				return nil, err
+			}
+			if p := found.profiles[key]; p != nil {
+				out[p.User] = p
+			}
+		}
 	}
 	return out, nil
+}
+
+// readKeys reads rows in one request.
+func (r *Reader) readKeys(ctx context.Context, keys []string, period Period) (result, error) {
+	out := result{profiles: make(map[string]*Profile, len(keys))}
+	filter, read := r.filter(period)
+	err := r.table.ReadRows(ctx, bigtable.RowList(keys), func(row bigtable.Row) bool {
+		p, err := r.decode(row, read)
+		if err == nil {
+			out.profiles[row.Key()] = p
+			return true
+		}
+		if out.broken == nil {
+			out.broken = make(map[string]error)
+		}
+		out.broken[row.Key()] = err
+		return true
+	}, bigtable.RowFilter(filter))
+	return out, err
 }
 
 // Scan reads the whole table and calls visit with the profile of every user in a
@@ -105,20 +134,14 @@ func (r *Reader) GetMany(ctx context.Context, users []string, period Period) (ma
 // every byte of the table. Errors are those of Get.
 func (r *Reader) Scan(ctx context.Context, segment Segment, visit func(*Profile) bool) error {
 	now := r.opts.Now()
-	return r.read(ctx, bigtable.InfiniteRange(""), Last(segment.lookback, now), func(p *Profile) bool {
-		return !segment.Matches(p, now) || visit(p)
-	})
-}
-
-func (r *Reader) read(ctx context.Context, rows bigtable.RowSet, period Period, visit func(*Profile) bool) error {
-	filter, read := r.filter(period)
+	filter, read := r.filter(Last(segment.lookback, now))
 	var broken error
-	err := r.table.ReadRows(ctx, rows, func(row bigtable.Row) bool {
+	err := r.table.ReadRows(ctx, bigtable.InfiniteRange(""), func(row bigtable.Row) bool {
 		var p *Profile
 		if p, broken = r.decode(row, read); broken != nil {
 			return false
 		}
-		return visit(p)
+		return !segment.Matches(p, now) || visit(p)
 	}, bigtable.RowFilter(filter))
 	if err != nil {
 		return err

@@ -20,8 +20,10 @@ import (
 var (
 	readRate  = flag.Int("reads", 2000, "BenchmarkLatency: reads a second")
 	writeRate = flag.Float64("writes", 2000, "BenchmarkLatency: log entries a second into the job, 0 for no job")
+	maxCalls  = flag.Int("calls", 2, "BenchmarkLatency: --max_calls of the server")
 	warmUp    = flag.Duration("warmup", 10*time.Second, "BenchmarkLatency: how long reads and writes go on before they are measured")
-	profileTo = flag.String("profiles", "", "BenchmarkLatency: `folder` for a CPU profile of each process, ROLE.cpu, and an execution trace of its first seconds, ROLE.trace")
+	profileTo = flag.String("profiles", "", "BenchmarkLatency: `folder` for a CPU profile of each process, ROLE.cpu")
+	traceToo  = flag.Bool("traces", false, "BenchmarkLatency: with -profiles, an execution trace as well, ROLE.trace")
 )
 
 // BenchmarkLatency asks a served Server for frequency caps (one user, ten caps, the

@@ -62,6 +62,7 @@ const (
 const (
 	roleVariable    = "PIXELBEAM_LATENCY_ROLE"
 	profileVariable = "PIXELBEAM_LATENCY_PROFILES"
+	traceVariable   = "PIXELBEAM_LATENCY_TRACE"
 )
 
 var roles = map[string]func(args []string) (addr string, rows func() int64, end func() error, err error){
@@ -107,29 +108,31 @@ func playRole(role func([]string) (string, func() int64, func() error, error)) e
 	return end()
 }
 
-// traced is how long execution traces are.
-const traced = 15 * time.Second
-
-// startProfiles begins a CPU profile, which the function that it returns ends, and
-// a trace, which ends by itself.
+// startProfiles begins a CPU profile and, if *traceToo, a trace; the function that it
+// returns ends them.
 func startProfiles(name string) (stop func() error, err error) {
 	cpu, err := os.Create(name + ".cpu")
 	if err != nil {
 		return nil, err
 	}
+	if err := pprof.StartCPUProfile(cpu); err != nil {
+		return nil, err
+	}
+	stop = func() error {
+		pprof.StopCPUProfile()
+		return cpu.Close()
+	}
+	if os.Getenv(traceVariable) == "" {
+		return stop, nil
+	}
 	events, err := os.Create(name + ".trace")
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(pprof.StartCPUProfile(cpu), trace.Start(events)); err != nil {
-		return nil, err
-	}
-	time.AfterFunc(traced, trace.Stop)
 	return func() error {
-		pprof.StopCPUProfile()
 		trace.Stop()
-		return errors.Join(cpu.Close(), events.Close())
-	}, nil
+		return errors.Join(events.Close(), stop())
+	}, trace.Start(events)
 }
 
 // process is one beside this.
@@ -150,6 +153,9 @@ func (e *latency) startRole(b *testing.B, role string, args ...string) *process 
 	}
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, profileVariable+"="+*profileTo)
+	if *traceToo {
+		cmd.Env = append(cmd.Env, traceVariable+"=1")
+	}
 	p := &process{name: role, cmd: cmd}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -282,7 +288,7 @@ func startLatency(b *testing.B) *latency {
 	for _, user := range users {
 		e.requests = append(e.requests, request(user))
 	}
-	e.clients.addr = e.startRole(b, "server", e.bigtable.addr).addr
+	e.clients.addr = e.startRole(b, "server", e.bigtable.addr, fmt.Sprint(*maxCalls)).addr
 	b.Cleanup(e.clients.close)
 	return e
 }
@@ -308,10 +314,15 @@ func bigtableRole(args []string) (string, func() int64, func() error, error) {
 	return s.Addr(), func() int64 { return s.Stats().RowsWritten }, s.Close, nil
 }
 
-// serverRole is a Server that reads of the Bigtable at args[0]. Its limits are far
+// serverRole is a Server that reads of the Bigtable at args[0], with args[1] requests
+// at once. Its limits are far
 // away, so that what is slow is seen as slow.
 func serverRole(args []string) (string, func() int64, func() error, error) {
 	debug.SetGCPercent(GCPercent)
+	calls, err := strconv.Atoi(args[1])
+	if err != nil {
+		return "", nil, nil, err
+	}
 	client, err := benchClient(args[0])
 	if err != nil {
 		return "", nil, nil, err
@@ -323,7 +334,7 @@ func serverRole(args []string) (string, func() int64, func() error, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		reader := profiles.NewReader(client, profiles.Options{})
+		reader := profiles.NewReader(client, profiles.Options{MaxCalls: calls})
 		served <- New(Options{
 			Reader: reader, MaxConcurrent: 10_000, Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
 		}).Serve(ctx, l, nil)
