@@ -203,8 +203,13 @@ func bigtableOptions(ctx context.Context, e endpoint) ([]option.ClientOption, er
 	if err := os.Unsetenv(emulatorVariable); err != nil {
 		return nil, err
 	}
+	windows := profileserver.DialOptions()
+	var opts []option.ClientOption
+	for _, w := range windows {
+		opts = append(opts, option.WithGRPCDialOption(w))
+	}
 	if e.address == "" {
-		return nil, nil
+		return opts, nil
 	}
 	host, err := e.host()
 	if err != nil {
@@ -214,11 +219,11 @@ func bigtableOptions(ctx context.Context, e endpoint) ([]option.ClientOption, er
 		return nil, err
 	}
 	if !e.open() {
-		return []option.ClientOption{option.WithEndpoint(host)}, nil
+		return append(opts, option.WithEndpoint(host)), nil
 	}
 	// A row may be larger than the 4 MiB that gRPC takes by default.
-	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+	conn, err := grpc.NewClient(host, append(windows, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))...)
 	if err != nil {
 		return nil, err
 	}

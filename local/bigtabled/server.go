@@ -79,6 +79,12 @@ type Server struct {
 // allows 256 MiB.
 const maxMessage = 256 << 20
 
+// Flow control windows, in bytes: what a client may send before it is read.
+const (
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+)
+
 // Start restores what lies in opts.Dir and serves it at addr (host:port; port 0
 // chooses a free one).
 func Start(addr string, opts Options) (*Server, error) {
@@ -107,6 +113,9 @@ func Start(addr string, opts Options) (*Server, error) {
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
 		grpc.WaitForHandlers(true),
 		grpc.ForceServerCodecV2(newCodec()),
+		// Windows of a fixed size: else gRPC pings the client with each request, to
+		// find out what size is best.
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		// Goroutines that stay, with the stacks that they have grown.
 		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))),
 	)

@@ -19,7 +19,7 @@ import (
 // blocks that were read, and two to four memtables of memtableBytes, which are
 // what was written and is not yet in tables.
 const (
-	cacheBytes    = 32 << 20
+	cacheBytes    = 64 << 20
 	memtableBytes = 16 << 20
 )
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
 
 	"pixelbeam/profiles"
 )
@@ -20,6 +21,13 @@ import (
 // else lives, so that with Go's default a collection would come every few
 // megabytes. It costs some 20 MB.
 const GCPercent = 800
+
+// DialOptions are for connections to Bigtable: windows of flow control, in bytes,
+// of a fixed size. Else gRPC sends a ping with most answers, to find out what size
+// is best, which for many small answers costs more than it gives.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithStaticStreamWindowSize(4 << 20), grpc.WithStaticConnWindowSize(16 << 20)}
+}
 
 // Options of a Server. Zero values of limits are their defaults.
 type Options struct {
