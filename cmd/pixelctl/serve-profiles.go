@@ -27,8 +27,9 @@ type serveFlags struct {
 	listen     string
 	tokensFile string
 	insecure   bool
-	tls        profileserver.TLS
+	cert, key  string
 	maxWindows int
+	maxCalls   int
 	options    profileserver.Options
 }
 
@@ -49,7 +50,8 @@ func serveProfilesCommand(p *place) *cobra.Command {
 Requests carry 'Authorization: Bearer TOKEN'. Tokens are in the file that
 --tokens_file names, one a line, which is read again when it changes, or in
 $` + tokensVariable + `. Without tokens it listens on loopback only, unless
---insecure says that something in front of it asks for them.
+--insecure says that something in front of it asks for them. --tls_cert and --tls_key
+make it HTTPS; a renewed certificate is taken up within seconds.
 
 The first Ctrl-C or SIGTERM lets requests end, for --drain; the second kills.`,
 		Example: `  pixelctl serve-profiles
@@ -67,14 +69,15 @@ The first Ctrl-C or SIGTERM lets requests end, for --drain; the second kills.`,
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8085", "`host:port` to listen on; port 0 chooses a free one")
 	flags.StringVar(&f.tokensFile, "tokens_file", "", "`file` of the tokens that are accepted, one a line (else $"+tokensVariable+")")
 	flags.BoolVar(&f.insecure, "insecure", false, "listen on other than loopback addresses without tokens")
-	flags.StringVar(&f.tls.Cert, "tls_cert", "", "PEM `file` of a certificate: serve HTTPS (default: HTTP, for use behind a load balancer)")
-	flags.StringVar(&f.tls.Key, "tls_key", "", "PEM `file` of the certificate's key")
+	flags.StringVar(&f.cert, "tls_cert", "", "PEM `file` of a certificate and its chain: serve HTTPS (default: HTTP, for use behind a load balancer); read again when it changes")
+	flags.StringVar(&f.key, "tls_key", "", "PEM `file` of the certificate's key")
 	cli.FlagGroup(cmd, "Where the profiles are", f.bigtableFlags)
 	cli.FlagGroup(cmd, "Limits", func(flags *pflag.FlagSet) {
 		o := &f.options
 		flags.DurationVar(&o.Timeout, "timeout", time.Second, "longest time that reading for a request may take")
 		flags.IntVar(&o.Rate, "rate", 0, "requests a second that are taken, 429 for more; 0: any")
 		flags.IntVar(&o.MaxConcurrent, "max_concurrent", 128, "requests worked on at once, 503 for more")
+		flags.IntVar(&f.maxCalls, "max_calls", profileserver.MaxCalls, "requests to Bigtable at once; what waits meanwhile goes together in the next")
 		flags.IntVar(&o.MaxUsers, "max_users", 100, "users in a request")
 		flags.IntVar(&o.MaxCaps, "max_caps", 100, "caps in a request")
 		flags.Int64Var(&o.MaxBody, "max_body", 1<<20, "bytes in a request's body")
@@ -93,7 +96,7 @@ func (f *serveFlags) validate() error {
 		flag  string
 		value int64
 	}{
-		{"timeout", int64(o.Timeout)}, {"max_concurrent", int64(o.MaxConcurrent)}, {"max_users", int64(o.MaxUsers)},
+		{"timeout", int64(o.Timeout)}, {"max_concurrent", int64(o.MaxConcurrent)}, {"max_calls", int64(f.maxCalls)}, {"max_users", int64(o.MaxUsers)},
 		{"max_caps", int64(o.MaxCaps)}, {"max_body", o.MaxBody}, {"max_windows", int64(f.maxWindows)}, {"drain", int64(o.Drain)},
 	} {
 		if limit.value < 1 {
@@ -103,7 +106,7 @@ func (f *serveFlags) validate() error {
 	if o.Rate < 0 {
 		wrong("--rate=%d: give requests a second, or 0 for any number", o.Rate)
 	}
-	if (f.tls.Cert == "") != (f.tls.Key == "") {
+	if (f.cert == "") != (f.key == "") {
 		wrong("--tls_cert and --tls_key belong together: give both")
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
@@ -146,12 +149,18 @@ func (f *serveFlags) serve(ctx context.Context, stdout, stderr io.Writer) error 
 	if tokens == nil && !loopback && !f.insecure {
 		return cli.Usagef("--listen=%s is reachable from other machines, and no tokens are named: give --tokens_file or $%s, listen on 127.0.0.1, or say --insecure", f.listen, tokensVariable)
 	}
+	var cert *profileserver.Certificate
+	if f.cert != "" {
+		if cert, err = profileserver.ReadCertificate(f.cert, f.key); err != nil {
+			return cli.WithRemedy(fmt.Errorf("--tls_cert, --tls_key: %w", err), "give a PEM file with the certificate first and then its chain, and one with the key of that certificate")
+		}
+	}
 	client, err := f.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	reader := profiles.NewReader(client, profiles.Options{Table: f.table, MaxWindows: f.maxWindows})
+	reader := profiles.NewReader(client, profiles.Options{Table: f.table, MaxWindows: f.maxWindows, MaxCalls: f.maxCalls})
 	// Say now what every request would fail with.
 	first, cancel := context.WithTimeout(ctx, 10*time.Second)
 	_, err = reader.Get(first, "readyz", profiles.Period{})
@@ -170,16 +179,16 @@ func (f *serveFlags) serve(ctx context.Context, stdout, stderr io.Writer) error 
 	o.Reader, o.Tokens = reader, tokens
 	o.LocalOnly = tokens == nil && loopback
 	o.Log = slog.New(slog.NewTextHandler(stderr, nil))
-	scheme, tls := "http", (*profileserver.TLS)(nil)
-	if f.tls.Cert != "" {
-		scheme, tls = "https", &f.tls
+	scheme := "http"
+	if cert != nil {
+		scheme = "https"
 	}
 	asked := "tokens are asked for"
 	if tokens == nil {
 		asked = "no tokens are asked for"
 	}
 	fmt.Fprintf(stdout, "profiles at %s://%s (%s), described in /openapi.json\n", scheme, l.Addr(), asked)
-	if err := profileserver.New(o).Serve(ctx, l, tls); err != nil {
+	if err := profileserver.New(o).Serve(ctx, l, cert); err != nil {
 		return err
 	}
 	fmt.Fprintln(stdout, "stopped: all requests were answered")

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -113,6 +116,40 @@ func TestServeProfiles(t *testing.T) {
 	})
 }
 
+// HTTPS, with the certificate of httptest, whose clients know it.
+func TestServeProfilesHTTPS(t *testing.T) {
+	isolate(t)
+	known := httptest.NewTLSServer(nil)
+	defer known.Close()
+	pair := known.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := serveProfiles(t, "--project=p", "--instance=i", "--bigtable_endpoint="+profileTable(t), "--tls_cert=cert.pem", "--tls_key=key.pem")
+	if !strings.HasPrefix(s.line, "profiles at https://") {
+		t.Errorf("said %q", s.line)
+	}
+	s.url, s.client = strings.Replace(s.url, "http:", "https:", 1), *known.Client()
+	if status, body := s.get(t, "/v1/profiles/u1/frequency?campaign_id=c1&period=1h", ""); status != 200 || !strings.Contains(body, `"count":12`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if res, err := new(http.Client).Get(s.url + "/healthz"); err == nil {
+		res.Body.Close()
+		t.Error("a client that does not know the certificate is content")
+	}
+	if got := s.stop(); got.code != cli.ExitOK || got.out != "stopped: all requests were answered\n" {
+		t.Errorf("stopped with %+v", got)
+	}
+}
+
 func TestServeProfilesErrors(t *testing.T) {
 	isolate(t)
 	address := profileTable(t)
@@ -136,6 +173,8 @@ func TestServeProfilesErrors(t *testing.T) {
 		{"no file of tokens", []string{"--tokens_file=none"}, cli.ExitFailure, "--tokens_file: stat none"},
 		{"a short token", []string{"--tokens_file=short"}, cli.ExitFailure, "token 1 has 6 characters, want at least 16"},
 		{"a certificate without key", []string{"--tls_cert=c.pem"}, cli.ExitUsage, "--tls_cert and --tls_key belong together"},
+		{"no certificate", []string{"--tls_cert=none.pem", "--tls_key=none.key"}, cli.ExitFailure, "--tls_cert, --tls_key: stat none.pem: no such file"},
+		{"not a certificate", []string{"--tls_cert=short", "--tls_key=short"}, cli.ExitFailure, "give a PEM file with the certificate first"},
 		{"limits", []string{"--max_users=0", "--rate=-1", "--timeout=0s"}, cli.ExitUsage, "--max_users: give more than 0"},
 		{"a port that is taken", []string{"--listen=" + taken.Addr().String()}, cli.ExitFailure, "name another port, or stop what listens there"},
 		{"no such table", []string{"--table=none"}, cli.ExitFailure, "--project, --instance and --table name the table"},

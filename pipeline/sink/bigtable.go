@@ -37,7 +37,8 @@ type BigtableConfig struct {
 	// empty, BIGTABLE_EMULATOR_HOST holds.
 	Endpoint string
 	// MaxMutations is how many cells go into one request, 1 to 100,000; default
-	// 20,000. An update is never split: one that has more goes alone.
+	// 2,000, so that no request keeps a server of Bigtable from reads for long. An
+	// update is never split: one that has more goes alone.
 	MaxMutations int
 	// MaxBatchBytes is how many bytes of cells go into one request; default 4 MiB.
 	MaxBatchBytes int
@@ -54,7 +55,7 @@ func (c BigtableConfig) withDefaults() BigtableConfig {
 		c.Table = schemas.Profiles().Table
 	}
 	if c.MaxMutations == 0 {
-		c.MaxMutations = 20_000
+		c.MaxMutations = 2000
 	}
 	if c.MaxBatchBytes == 0 {
 		c.MaxBatchBytes = 4 << 20

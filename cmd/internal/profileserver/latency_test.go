@@ -20,7 +20,7 @@ import (
 var (
 	readRate  = flag.Int("reads", 2000, "BenchmarkLatency: reads a second")
 	writeRate = flag.Float64("writes", 2000, "BenchmarkLatency: log entries a second into the job, 0 for no job")
-	maxCalls  = flag.Int("calls", 2, "BenchmarkLatency: --max_calls of the server")
+	maxCalls  = flag.Int("calls", MaxCalls, "BenchmarkLatency: --max_calls of the server")
 	warmUp    = flag.Duration("warmup", 10*time.Second, "BenchmarkLatency: how long reads and writes go on before they are measured")
 	profileTo = flag.String("profiles", "", "BenchmarkLatency: `folder` for a CPU profile of each process, ROLE.cpu")
 	traceToo  = flag.Bool("traces", false, "BenchmarkLatency: with -profiles, an execution trace as well, ROLE.trace")

@@ -294,12 +294,12 @@ func startLatency(b *testing.B) *latency {
 }
 
 func benchClient(addr string) (*bigtable.Client, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(addr, append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return nil, err
 	}
 	return bigtable.NewClientWithConfig(context.Background(), "p", "i",
-		bigtable.ClientConfig{MetricsProvider: bigtable.NoopMetricsProvider{}, DisableSession: true}, option.WithGRPCConn(conn))
+		bigtable.ClientConfig{MetricsProvider: bigtable.NoopMetricsProvider{}}, option.WithGRPCConn(conn))
 }
 
 // bigtableRole is the local Bigtable, in the folder args[0].

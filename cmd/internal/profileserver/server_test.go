@@ -3,10 +3,18 @@ package profileserver
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -640,6 +648,177 @@ func TestLocalOnly(t *testing.T) {
 	for host, want := range map[string]int{"localhost:8085": 200, "127.0.0.1": 200, "[::1]:80": 200, "[::1]": 200, "rebound.example:8085": 421, "10.0.0.1": 421} {
 		if got := a.do("GET", "/v1/profiles/u/frequency", "", "Host: "+host); got.status != want {
 			t.Errorf("Host %s: %d, want %d", host, got.status, want)
+		}
+	}
+}
+
+// authority signs certificates for 127.0.0.1.
+type authority struct {
+	t    *testing.T
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+	pool *x509.CertPool
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t, pool: x509.NewCertPool()}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+	}
+	var err error
+	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), crand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	a.pool.AddCert(a.cert)
+	return a
+}
+
+// write writes a certificate with a serial number, and its key.
+func (a *authority) write(cert, key string, serial int64, end time.Time) {
+	a.t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: now.Add(-time.Hour), NotAfter: end, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, a.cert, &private.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			a.t.Fatal(err)
+		}
+		at := now.Add(time.Duration(serial) * time.Second)
+		if err := os.Chtimes(file, at, at); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+// A client that checks certificates talks to a server whose certificate is renewed.
+func TestHTTPS(t *testing.T) {
+	ca := newAuthority(t)
+	file, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	ca.write(file, key, 7, now.Add(time.Hour))
+	cert, err := ReadCertificate(file, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startCloud(t)
+	c.store(t, "u1", ago(3), counter("c1", profiles.Impression, 2))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- New(Options{Reader: c.reader, Timeout: time.Minute, Log: slog.New(slog.NewTextHandler(&log, nil))}).Serve(ctx, l, cert)
+	}()
+	// get makes a connection of its own, and returns the certificate's serial number.
+	get := func(config *tls.Config) (serial int64, proto string, err error) {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+		res, err := client.Get("https://" + l.Addr().String() + "/v1/profiles/u1/frequency?campaign_id=c1")
+		if err != nil {
+			return 0, "", err
+		}
+		defer res.Body.Close()
+		if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 200 || !bytes.Contains(body, []byte(`"count":2`)) {
+			t.Errorf("%s %s %v", res.Status, body, err)
+		}
+		return res.TLS.PeerCertificates[0].SerialNumber.Int64(), res.Proto, nil
+	}
+	check := func(want int64) {
+		t.Helper()
+		cert.mu.Lock()
+		cert.checked = time.Time{}
+		cert.mu.Unlock()
+		if serial, proto, err := get(&tls.Config{RootCAs: ca.pool}); err != nil || serial != want || proto != "HTTP/2.0" {
+			t.Errorf("certificate %d by %s, %v; want %d by HTTP/2.0", serial, proto, err, want)
+		}
+	}
+	check(7)
+	if _, _, err := get(&tls.Config{}); err == nil {
+		t.Error("a client that does not know the authority is content")
+	}
+	if _, _, err := get(&tls.Config{RootCAs: ca.pool, MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+	if res, err := http.Get("http://" + l.Addr().String() + "/healthz"); err == nil {
+		if res.Body.Close(); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("HTTP without TLS: %s", res.Status)
+		}
+	}
+	ca.write(file, key, 8, now.Add(time.Hour)) // renewed
+	check(8)
+	ca.write(file, key+".other", 9, now.Add(time.Hour)) // the key is not there yet
+	check(8)
+	if err := os.Rename(key+".other", key); err != nil {
+		t.Fatal(err)
+	}
+	check(9)
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); !strings.Contains(got, "the one before holds") || !strings.Contains(got, file) {
+		t.Errorf("logged of a certificate without its key: %s", got)
+	}
+}
+
+// lockedBuffer is a log of several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestReadCertificateErrors(t *testing.T) {
+	ca := newAuthority(t)
+	file := func(name string) string { return filepath.Join(t.TempDir(), name) }
+	cert, key, expired, expiredKey, junk := file("cert"), file("key"), file("expired"), file("expiredkey"), file("junk")
+	ca.write(cert, key, 1, now.Add(time.Hour))
+	ca.write(expired, expiredKey, 2, now.Add(-time.Minute))
+	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ cert, key, want string }{
+		{"none.pem", key, "none.pem: no such file"}, {cert, "none.pem", "none.pem: no such file"},
+		{junk, key, junk + " with " + key}, {cert, junk, "failed to find any PEM data in key"},
+		{key, cert, "PEM inputs may have been switched"}, {cert, expiredKey, "private key does not match public key"},
+		{expired, expiredKey, "the certificate has expired on "},
+	} {
+		if _, err := ReadCertificate(test.cert, test.key); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("ReadCertificate(%s, %s): %v, want %q", test.cert, test.key, err, test.want)
 		}
 	}
 }
