@@ -20,6 +20,9 @@ BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
 
+# make check-sql
+SQLFLAGS ?=
+
 # make flink-test
 FLINKFLAGS ?=
 
@@ -40,6 +43,7 @@ help: ## List the targets
 	@printf '  run          DATA=%s HTTP=%s TRAFFIC=%s (entries a second) RUNFLAGS=\n' '$(DATA)' '$(HTTP)' '$(TRAFFIC)'
 	@printf '  test, race   PKG=%s TESTFLAGS=\n' '$(PKG)'
 	@printf '  bench-all    PKG=%s BENCH=%s BENCHTIME=%s\n' '$(PKG)' '$(BENCH)' '$(BENCHTIME)'
+	@printf '  check-sql    SQLFLAGS= (-update: write the columns of views anew)\n'
 	@printf '  load-test    RATE=%s (entries a second) DURATION=%s LOADFLAGS=%s JOBFLAGS=%s\n' '$(RATE)' '$(DURATION)' '$(LOADFLAGS)' '$(JOBFLAGS)'
 	@printf '  flink-test   FLINKFLAGS=%s (--help lists them) FLINK_JOB_SERVER= FLINK_HOME=\n' '$(FLINKFLAGS)'
 	@printf '  fuzz         PKG=%s FUZZTIME=%s for each target\n' '$(PKG)' '$(FUZZTIME)'
@@ -120,6 +124,16 @@ check-modules: toolchain
 	@$(GO) mod tidy -diff || { echo 'go.mod or go.sum is out of date: run go mod tidy.' >&2; exit 1; }
 	@$(RIVALS) mod tidy -diff || { echo 'go.mod or go.sum of internal/rivals is out of date: run go mod tidy there.' >&2; exit 1; }
 
+# Google's analyzer of GoogleSQL, compiled to Go: its first build takes minutes and
+# 6.4 GB of memory, so it is in a module and a target of its own.
+SQLCHECK := $(GO) -C internal/sqlcheck
+
+.PHONY: check-sql
+check-sql: toolchain ## Analyse every SQL statement as GoogleSQL against our schemas (first build: minutes)
+	@$(SQLCHECK) mod tidy -diff || { echo 'go.mod or go.sum of internal/sqlcheck is out of date: run go mod tidy there.' >&2; exit 1; }
+	$(SQLCHECK) vet ./...
+	$(SQLCHECK) test ./... $(SQLFLAGS)
+
 # Terraform itself, with the providers of the registry, and nothing of the cloud.
 .PHONY: infra-check
 infra-check: ## Check format, validity and tests of the Terraform configuration
@@ -169,9 +183,10 @@ fuzz: compiler ## Run each fuzz target for FUZZTIME
 	done
 
 .PHONY: generate
-generate: compiler ## Generate the Go types of the row messages and docs/flags.md
+generate: compiler ## Generate the Go types of row messages, docs/flags.md, pixelctl's built queries
 	$(GO) generate ./schemas/...
 	PIXELBEAM_WRITE_FLAGS=1 $(GO) test -count=1 -run '^TestFlagReference$$' ./cmd/pixelbeam ./cmd/pixellocal ./cmd/pixelctl
+	PIXELCTL_WRITE_QUERIES=1 $(GO) test -count=1 -run '^TestBuiltQueries$$' ./cmd/pixelctl
 
 .PHONY: clean
 clean: ## Remove bin/ (data folders stay)
