@@ -1,11 +1,15 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/quick"
@@ -16,7 +20,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/testing/teststream"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	"pixelbeam/schemas"
@@ -31,22 +35,40 @@ import (
 func init() {
 	register.DoFn1x0[schemas.Row](&keepFn{})
 	register.DoFn1x0[schemas.Rows](&keepRowsFn{})
+	register.DoFn1x0[distinct.TooLate](&keepLateFn{})
 }
 
 // parts is how many parts the windows of these tests have.
 const parts = 2
 
-// entriesOf returns random entries of a few minutes, campaigns and users.
-func entriesOf(rng *rand.Rand, n int) []impression.Record {
+// cases scales the number of random cases of a test: PIXELBEAM_CASES=50 tries 50
+// times as many, -short a tenth.
+func cases(t *testing.T, n int) int {
+	if testing.Short() {
+		n /= 10
+	}
+	if s := os.Getenv("PIXELBEAM_CASES"); s != "" {
+		factor, err := strconv.Atoi(s)
+		if err != nil || factor < 1 {
+			t.Fatalf("PIXELBEAM_CASES=%s is not a number from 1", s)
+		}
+		n *= factor
+	}
+	return n
+}
+
+// entriesOf returns random entries of a few minutes, campaigns and users, all of an
+// advertiser, who shares no entry and no user with others.
+func entriesOf(rng *rand.Rand, advertiser string, n int) []impression.Record {
 	entries := make([]impression.Record, n)
 	for i := range entries {
-		r := impression.NewRecord(fmt.Sprint("id-", i), rng.Int64N(4*60)*1e6+rng.Int64N(1e6))
+		r := impression.NewRecord(fmt.Sprint(advertiser, "-", i), rng.Int64N(4*60)*1e6+rng.Int64N(1e6))
 		r.Invalid = rng.IntN(5) == 0
 		r.EventType = []byte([]string{"impression", "click", "viewable"}[rng.IntN(3)])
-		r.AdvertiserID = []byte("adv")
+		r.AdvertiserID = []byte(advertiser)
 		r.CampaignID = []byte{byte('a' + rng.IntN(3))}
 		if user := rng.IntN(6); user > 0 {
-			r.UserID = []byte{byte('u'), byte('0' + user)}
+			r.UserID = fmt.Append(nil, advertiser, " user ", user)
 		}
 		r.Country, r.PageURL = []byte("SG"), fmt.Append(nil, "https://p.example/", i)
 		entries[i] = r
@@ -70,12 +92,12 @@ func exact(t testing.TB, entries []impression.Record) numbers {
 		r := &entries[i]
 		window := r.EventTime / 60e6 * 60e6
 		part := rollup.Part(r, parts)
-		name := fmt.Sprintf("%d %s %s %d", window, r.CampaignID, r.EventType, part)
+		name := fmt.Sprintf("%d %s %s %s %d", window, r.AdvertiserID, r.CampaignID, r.EventType, part)
 		g := groups[name]
 		if g == nil {
 			g = &group{&pixelbeamv1.ImpressionCount{
 				WindowStart: proto.Int64(window), WindowEnd: proto.Int64(window + 60e6),
-				AdvertiserId: proto.String("adv"), CampaignId: proto.String(string(r.CampaignID)),
+				AdvertiserId: proto.String(string(r.AdvertiserID)), CampaignId: proto.String(string(r.CampaignID)),
 				Country: proto.String("SG"), EventType: proto.String(string(r.EventType)),
 				Gross: proto.Int64(0), Invalid: proto.Int64(0), Net: proto.Int64(0), Clicks: proto.Int64(0), Part: proto.Int64(part),
 			}, map[string]bool{}}
@@ -116,7 +138,7 @@ func exact(t testing.TB, entries []impression.Record) numbers {
 // putCount keeps a count under its name, without its pane.
 func (n numbers) putCount(row *pixelbeamv1.ImpressionCount) {
 	row.Pane = nil
-	name := fmt.Sprint("count ", row.GetWindowStart(), " ", row.GetCampaignId(), " ", row.GetEventType(), " ", row.GetPart())
+	name := fmt.Sprint(row.GetAdvertiserId(), " count ", row.GetWindowStart(), " ", row.GetCampaignId(), " ", row.GetEventType(), " ", row.GetPart())
 	n[name] = fmt.Sprintf("%s sketch %x", fmt.Sprint(row.GetWindowEnd(), row.GetAdvertiserId(), row.GetCountry(), row.GetGross(), row.GetInvalid(), row.GetNet(), row.GetClicks()), row.Sketch)
 }
 
@@ -136,7 +158,7 @@ func (n numbers) putUpdate(row []byte) error {
 	if err := proto.Unmarshal(row, &u); err != nil {
 		return err
 	}
-	n[fmt.Sprint("user ", u.GetUserId(), " ", u.GetWindowStart())] = fmt.Sprintf("%x", row)
+	n[fmt.Sprint(u.GetUserId(), " ", u.GetWindowStart())] = fmt.Sprintf("%x", row)
 	return nil
 }
 
@@ -155,8 +177,8 @@ type windowName struct {
 
 // pass lets entries reach the windows in a random way: in any order, some more
 // than once, in bundles of any size, of which some are done in part, given up and
-// done again, with windows written at any moment. It returns what is written in
-// the end.
+// done again, with windows written at any moment, sometimes by a bundle that fails
+// when it has written, and is done again. It returns what is written in the end.
 func pass(rng *rand.Rand, entries []impression.Record) (numbers, error) {
 	out := numbers{}
 	deliveries := slices.Clone(entries)
@@ -189,7 +211,12 @@ func pass(rng *rand.Rand, entries []impression.Record) (numbers, error) {
 			windows[name].pending = append(windows[name].pending, set.Append(nil))
 		}
 	}
-	write := func(name windowName, w *window) error {
+	write := func(name windowName, w *window) (err error) {
+		if failing := *w; rng.IntN(5) == 0 {
+			// What is written is written; the state is as it was, and is written again
+			// when something more may have come.
+			defer func() { *w = failing }()
+		}
 		pane, err := distinct.MergeAll(w.pending)
 		if err != nil {
 			return err
@@ -248,8 +275,10 @@ func pass(rng *rand.Rand, entries []impression.Record) (numbers, error) {
 		}
 	}
 	for name, w := range windows {
-		if err := write(name, w); err != nil {
-			return nil, err
+		for len(w.pending) > 0 {
+			if err := write(name, w); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -285,13 +314,9 @@ func onceThrough(entries []impression.Record) (numbers, error) {
 // All numbers are a function of the set of distinct entries: counts and sketches
 // are those of a plain computation, and profile updates those of one bundle.
 func TestNumbersAreAFunctionOfTheEntries(t *testing.T) {
-	cases := 5000
-	if testing.Short() {
-		cases = 500
-	}
 	property := func(seed uint64) bool {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		entries := entriesOf(rng, 1+rng.IntN(80))
+		entries := entriesOf(rng, "adv", 1+rng.IntN(80))
 		want := exact(t, entries)
 		users, err := onceThrough(entries)
 		if err != nil {
@@ -304,13 +329,13 @@ func TestNumbersAreAFunctionOfTheEntries(t *testing.T) {
 			t.Error(err)
 			return false
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d (-want +got):\n%s", seed, diff)
 			return false
 		}
 		return true
 	}
-	if err := quick.Check(property, &quick.Config{MaxCount: cases}); err != nil {
+	if err := quick.Check(property, &quick.Config{MaxCount: cases(t, 5000)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -341,75 +366,189 @@ func (fn *keepRowsFn) ProcessElement(rows schemas.Rows) {
 	}
 }
 
-// The same through a runner: entries come in any order, again, and late up to the
-// allowed lateness, while the watermark advances.
+// closing is the campaign of entries that come once, when their window is closed.
+const closing = "closing"
+
+// keepLateFn keeps what came too late, by test.
+type keepLateFn struct{ Test string }
+
+var keptLate struct {
+	sync.Mutex
+	sets map[string][]distinct.TooLate
+}
+
+func (fn *keepLateFn) ProcessElement(l distinct.TooLate) {
+	keptLate.Lock()
+	defer keptLate.Unlock()
+	if keptLate.sets == nil {
+		keptLate.sets = map[string][]distinct.TooLate{}
+	}
+	keptLate.sets[fn.Test] = append(keptLate.sets[fn.Test], l)
+}
+
+// campaign returns the campaign of a group of counts.
+func campaign(g *distinct.Group) string {
+	dimensions, _, _ := distinct.CutField(g.Key)
+	_, rest, _ := distinct.CutField(dimensions)
+	name, _, _ := distinct.CutField(rest)
+	return string(name)
+}
+
+// arrival is when a copy of an entry comes: when the watermark is there, in
+// microseconds since the Unix epoch.
+type arrival struct {
+	at    int64
+	entry impression.Record
+}
+
+// arrivalsOf lets each entry come when the watermark is somewhere between the entry's
+// time, less some, and the end of its window's lateness, and some again at any time
+// from then on, too late included.
+func arrivalsOf(rng *rand.Rand, entries []impression.Record, lateness int64) (arrivals []arrival) {
+	for _, r := range entries {
+		closes := distinct.WindowStart(r.EventTime) + 60e6 + lateness
+		delay := int64(0)
+		if rng.IntN(3) == 0 {
+			delay = rng.Int64N(closes - r.EventTime)
+		}
+		arrivals = append(arrivals, arrival{r.EventTime - 1e6 + delay, r})
+		for rng.IntN(3) == 0 {
+			arrivals = append(arrivals, arrival{r.EventTime - 1e6 + rng.Int64N(2*lateness), r})
+		}
+	}
+	return arrivals
+}
+
+// The same through a runner: many histories at once, of an advertiser each, whose
+// entries come in any order, again, late up to the allowed lateness, and too late,
+// while the watermark advances and windows are written early, on time and late.
 func TestNumbersOnPrism(t *testing.T) {
 	const lateness = 2 * time.Minute
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, 1))
-			entries := entriesOf(rng, 150)
-			want := exact(t, entries)
-			users, err := onceThrough(entries)
-			if err != nil {
-				t.Fatal(err)
-			}
-			maps.Copy(want, users)
-
-			// Each entry comes when the watermark is somewhere between its own time,
-			// less some, and the end of its window's lateness, and some come twice.
-			type arrival struct {
-				at    int64 // watermark, in microseconds
-				entry impression.Record
-			}
-			var arrivals []arrival
-			for _, r := range entries {
-				for range 1 + rng.IntN(2) {
-					delay := int64(0)
-					if rng.IntN(3) == 0 {
-						delay = rng.Int64N(lateness.Microseconds())
-					}
-					arrivals = append(arrivals, arrival{r.EventTime - 1e6 + delay, r})
-				}
-			}
-			slices.SortFunc(arrivals, func(a, b arrival) int { return int(a.at - b.at) })
-			stream := teststream.NewConfig()
-			for i, a := range arrivals {
-				if i%7 == 0 {
-					if err := stream.AdvanceWatermark(int64(mtime.FromTime(time.UnixMicro(a.at)))); err != nil {
-						t.Fatal(err)
-					}
-				}
-				if err := stream.AddElements(int64(mtime.FromTime(time.UnixMicro(a.entry.EventTime))), impression.Records{Records: []impression.Record{a.entry}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			stream.AdvanceWatermarkToInfinity()
-
-			p, s := beam.NewPipelineWithRoot()
-			records := teststream.Create(s, stream)
-			windows := distinct.Options{Streaming: true, AllowedLateness: lateness, EarlyFirings: 10 * time.Second}
-			counts, _ := rollup.Counts(s, records, rollup.Options{Shards: parts, Options: windows})
-			beam.ParDo0(s, &keepRowsFn{t.Name(), "counts"}, counts)
-			updates := profile.Updates(s, records, profile.Options{Shards: parts, Options: windows})
-			beam.ParDo0(s, &keepFn{t.Name(), "updates"}, updates)
-			if _, err := prism.Execute(context.Background(), p); err != nil {
-				t.Fatal(err)
-			}
-			got := numbers{}
-			for _, row := range kept.rows[t.Name()+"counts"] {
-				if err := got.putRow(row); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, row := range kept.rows[t.Name()+"updates"] {
-				if err := got.putUpdate(row); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("last numbers (-want +got):\n%s", diff)
-			}
-		})
+	histories := cases(t, 300)
+	rng := rand.New(rand.NewPCG(1, 1))
+	want := numbers{}
+	var arrivals []arrival
+	closings := map[int64]int64{} // how many there are, by the window's start
+	for h := range histories {
+		entries := entriesOf(rng, fmt.Sprintf("adv%05d", h), 1+rng.IntN(60))
+		later := rng.Int64N(8) * 60e6
+		for i := range entries {
+			r := &entries[i]
+			shifted := impression.NewRecord(fmt.Sprint(h, "-", i), r.EventTime+later)
+			r.EventTime, r.IDHigh, r.IDLow = shifted.EventTime, shifted.IDHigh, shifted.IDLow
+		}
+		maps.Copy(want, exact(t, entries))
+		users, err := onceThrough(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(want, users)
+		arrivals = append(arrivals, arrivalsOf(rng, entries, lateness.Microseconds())...)
+		for i := range rng.IntN(4) {
+			r := impression.NewRecord(fmt.Sprint(h, "-closing-", i), later+rng.Int64N(4*60e6))
+			r.CampaignID = []byte(closing)
+			closes := distinct.WindowStart(r.EventTime) + 60e6 + lateness.Microseconds()
+			closings[distinct.WindowStart(r.EventTime)]++
+			arrivals = append(arrivals, arrival{closes + rng.Int64N(60e6), r})
+		}
 	}
+	slices.SortFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+
+	// The watermark advances to when the first of some is due, so that none comes later
+	// than it should.
+	stream := teststream.NewConfig()
+	deliveries, watermarks := len(arrivals), 0
+	for len(arrivals) > 0 {
+		if err := stream.AdvanceWatermark(int64(mtime.FromTime(time.UnixMicro(arrivals[0].at)))); err != nil {
+			t.Fatal(err)
+		}
+		watermarks++
+		n := min(1+rng.IntN(deliveries/150+1), len(arrivals))
+		var elements []any
+		earliest := arrivals[0].entry.EventTime
+		for some := arrivals[:n]; len(some) > 0; {
+			k := 1 + rng.IntN(len(some))
+			var records impression.Records
+			for _, a := range some[:k] {
+				records.Records = append(records.Records, a.entry)
+				earliest = min(earliest, a.entry.EventTime)
+			}
+			elements, some = append(elements, records), some[k:]
+		}
+		if err := stream.AddElements(int64(mtime.FromTime(time.UnixMicro(earliest))), elements...); err != nil {
+			t.Fatal(err)
+		}
+		arrivals = arrivals[n:]
+	}
+	stream.AdvanceWatermarkToInfinity()
+
+	p, s := beam.NewPipelineWithRoot()
+	records := teststream.Create(s, stream)
+	windows := distinct.Options{Streaming: true, AllowedLateness: lateness, EarlyFirings: 10 * time.Second}
+	counts, tooLate := rollup.Counts(s, records, rollup.Options{Shards: parts, Options: windows})
+	beam.ParDo0(s, &keepRowsFn{t.Name(), "counts"}, counts)
+	beam.ParDo0(s, &keepLateFn{t.Name()}, tooLate)
+	updates := profile.Updates(s, records, profile.Options{Shards: parts, Options: windows})
+	beam.ParDo0(s, &keepFn{t.Name(), "updates"}, updates)
+	done, err := prism.Execute(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	got := numbers{}
+	counted := map[string]*pixelbeamv1.ImpressionCount{} // of the campaign closing
+	for _, row := range kept.rows[t.Name()+"counts"] {
+		c := new(pixelbeamv1.ImpressionCount)
+		if err := proto.Unmarshal(row, c); err != nil {
+			t.Fatal(err)
+		}
+		if c.GetCampaignId() != closing {
+			got.putCount(c)
+		} else {
+			counted[fmt.Sprint(c.GetWindowStart(), c.GetAdvertiserId(), " ", c.GetPart())] = c
+		}
+	}
+	for _, row := range kept.rows[t.Name()+"updates"] {
+		if err := got.putUpdate(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for h := range histories {
+		of := func(n numbers) numbers {
+			out := maps.Clone(n)
+			maps.DeleteFunc(out, func(name, _ string) bool { return !strings.HasPrefix(name, fmt.Sprintf("adv%05d ", h)) })
+			return out
+		}
+		if diff := gocmp.Diff(of(want), of(got)); diff != "" {
+			t.Fatalf("history %d, last numbers (-want +got):\n%s", h, diff)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d numbers, want %d", len(got), len(want))
+	}
+
+	// What came when its window was closed is too late, or was counted: the watermark
+	// of a step may be behind that of the stream.
+	accounted := map[int64]int64{}
+	for _, c := range counted {
+		accounted[c.GetWindowStart()] += c.GetGross()
+	}
+	var late, all int64
+	for _, l := range keptLate.sets[t.Name()] {
+		all += l.Entries
+		for i := range l.Groups {
+			if campaign(&l.Groups[i]) == closing {
+				accounted[l.WindowStart] += l.Groups[i].Count
+				late += l.Groups[i].Count
+			}
+		}
+	}
+	if diff := gocmp.Diff(closings, accounted); diff != "" {
+		t.Errorf("counted or too late, by window (-want +got):\n%s", diff)
+	}
+	if n := result(done)["pixelbeam/counts_too_late"]; n != all || late == 0 {
+		t.Errorf("the counter says that %d deliveries were too late, and %d were given, %d of them in no other way", n, all, late)
+	}
+	t.Logf("%d histories, %d deliveries, %d watermarks; %d numbers, in %d rows of counts and %d of profiles; %d deliveries too late",
+		histories, deliveries, watermarks, len(want), len(kept.rows[t.Name()+"counts"]), len(kept.rows[t.Name()+"updates"]), all)
 }
