@@ -235,7 +235,7 @@ run "groups" {
       google_bigquery_dataset_access.groups[0].role == google_project_iam_custom_role.groups[0].name &&
       google_bigquery_dataset_access.groups[0].user_by_email == google_service_account.worker.email &&
       toset(google_project_iam_custom_role.groups[0].permissions) == toset([
-        "bigquery.tables.create", "bigquery.tables.get", "bigquery.tables.update", "bigquery.tables.updateData",
+        "bigquery.tables.create", "bigquery.tables.get", "bigquery.tables.list", "bigquery.tables.update", "bigquery.tables.updateData",
       ])
     )
     error_message = "The worker may make tables in this dataset and write to them, and not read or delete them."

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +140,13 @@ func (f *fakeTables) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f *fakeTables) serve(r *http.Request) (int, any) {
 	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	if name == "tables" && r.Method == http.MethodGet {
+		var list []any
+		for _, name := range slices.Sorted(maps.Keys(f.tables)) {
+			list = append(list, map[string]any{"tableReference": f.tables[name]["tableReference"]})
+		}
+		return http.StatusOK, map[string]any{"tables": list}
+	}
 	var in map[string]any
 	if r.Method != http.MethodGet {
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {

@@ -26,8 +26,8 @@ func init() {
 //
 // A worker makes the table of a group when it has the first row for it, as the table
 // impressions then is: columns, partitioning and its expiration, clustering, labels
-// and encryption key. Many may do so at once. One that lacks columns which the rows
-// have, and the table impressions has, gets them.
+// and encryption key. Many may do so at once. Where one lacks columns which the rows
+// have and the table impressions has, all tables of groups get them.
 //
 // BigQueryGroups panics if cfg does not pass Validate or its table is not
 // impressions.

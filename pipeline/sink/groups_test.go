@@ -214,12 +214,15 @@ func TestGroupTableMadeByMany(t *testing.T) {
 	}
 }
 
-// A table of an older version gets the columns that it lacks, those of records too.
-func TestGroupTableGrows(t *testing.T) {
+// Where a table is of an older version, all tables of groups get the columns that they
+// lack, those of records too, and no other table does.
+func TestGroupTablesGrow(t *testing.T) {
 	tables := startFakeTables(t)
 	model := tables.table("impressions")
 	old := map[string]any{"schema": map[string]any{"fields": cut(model["schema"].(map[string]any)["fields"].([]any))}}
-	tables.put("impressions_for_retail", old)
+	for _, name := range []string{"impressions_for_retail", "impressions_for_idle", "elsewhere"} {
+		tables.put(name, old)
+	}
 	raced := false
 	tables.answer = func(method string, n int) (int, string, bool) {
 		if method == "PATCH" && n == 0 {
@@ -237,14 +240,20 @@ func TestGroupTableGrows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, want := names(tables.table("impressions_for_retail")["schema"]), names(model["schema"])
-	slices.Sort(got)
+	want := names(model["schema"])
 	slices.Sort(want)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("columns -want +got\n%s", diff)
+	for _, name := range []string{"impressions_for_retail", "impressions_for_idle"} {
+		got := names(tables.table(name)["schema"])
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("columns of %s -want +got\n%s", name, diff)
+		}
 	}
-	if n := tables.count("PATCH"); n != 2 {
-		t.Errorf("it was changed %d times, want 2", n)
+	if got := names(tables.table("elsewhere")["schema"]); len(got) == len(want) {
+		t.Error("a table that is no group's was changed")
+	}
+	if n := tables.count("PATCH"); n != 3 {
+		t.Errorf("tables were changed %d times, want 3", n)
 	}
 }
 

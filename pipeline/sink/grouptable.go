@@ -10,6 +10,7 @@ import (
 
 	"cloud.google.com/go/bigquery"
 	"google.golang.org/api/googleapi"
+	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -32,7 +33,7 @@ func (e *tableError) Error() string {
 func (e *tableError) Unwrap() error { return e.cause }
 
 // ensureTable makes the table of a group as the table is that it is a group of, if
-// there is none, and adds the columns that it lacks. It may be called by many at
+// there is none. If there is one that lacks columns, it adds them. It may be called by many at
 // once. The error is a *tableError, a *clientError, or a fault outside.
 func ensureTable(ctx context.Context, key tableKey) error {
 	var options []option.ClientOption
@@ -80,30 +81,59 @@ func ensureTable(ctx context.Context, key tableKey) error {
 	if err != nil {
 		return restError(key, err)
 	}
-	// If another worker changed the table meanwhile, the ETag refuses this, and it is
-	// looked at again.
-	_, err = table.Update(ctx, bigquery.TableMetadataToUpdate{Schema: grown(have.Schema, like.Schema)}, have.ETag)
-	if code(err) == http.StatusPreconditionFailed {
-		return status.Error(codes.Aborted, err.Error())
-	}
-	return restError(key, err)
+	return restError(key, growTables(ctx, dataset, like.Schema))
 }
 
-// grown returns the schema with the columns that like has and it lacks, at the end.
-func grown(have, like bigquery.Schema) bigquery.Schema {
-	out := slices.Clone(have)
-	for _, want := range like {
-		i := slices.IndexFunc(out, func(f *bigquery.FieldSchema) bool { return strings.EqualFold(f.Name, want.Name) })
-		switch {
-		case i < 0:
-			out = append(out, want)
-		case len(want.Schema) > 0:
-			field := *out[i]
-			field.Schema = grown(field.Schema, want.Schema)
-			out[i] = &field
+// growTables adds the columns of like to all tables of groups that lack some. A
+// wildcard table has the columns of its newest table only, and that may be one that
+// nobody writes to: so it takes all of them.
+// https://cloud.google.com/bigquery/docs/querying-wildcard-tables
+func growTables(ctx context.Context, dataset *bigquery.Dataset, like bigquery.Schema) error {
+	tables := dataset.Tables(ctx)
+	for {
+		table, err := tables.Next()
+		if errors.Is(err, iterator.Done) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(table.TableID, schemas.GroupTable("")) {
+			continue
+		}
+		have, err := table.Metadata(ctx, bigquery.WithMetadataView(bigquery.BasicMetadataView))
+		if err != nil {
+			return err
+		}
+		more, changed := grown(have.Schema, like)
+		if !changed {
+			continue
+		}
+		// If another worker changed the table meanwhile, the ETag refuses this, and it
+		// is looked at again.
+		if _, err := table.Update(ctx, bigquery.TableMetadataToUpdate{Schema: more}, have.ETag); err != nil {
+			return err
 		}
 	}
-	return out
+}
+
+// grown returns the schema with the columns that like has and it lacks, at the end,
+// and whether there are any.
+func grown(have, like bigquery.Schema) (more bigquery.Schema, changed bool) {
+	more = slices.Clone(have)
+	for _, want := range like {
+		i := slices.IndexFunc(more, func(f *bigquery.FieldSchema) bool { return strings.EqualFold(f.Name, want.Name) })
+		if i < 0 {
+			more, changed = append(more, want), true
+			continue
+		}
+		if fields, changedToo := grown(more[i].Schema, want.Schema); changedToo {
+			field := *more[i]
+			field.Schema = fields
+			more[i], changed = &field, true
+		}
+	}
+	return more, changed
 }
 
 // MissingColumns returns the names of columns that a table lacks; those of a record
@@ -151,6 +181,8 @@ func restError(key tableKey, err error) error {
 		reason = api.Errors[0].Reason
 	}
 	switch {
+	case api.Code == http.StatusPreconditionFailed:
+		return status.Error(codes.Aborted, err.Error())
 	case api.Code == http.StatusTooManyRequests, reason == "rateLimitExceeded", reason == "quotaExceeded":
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case api.Code >= http.StatusInternalServerError, api.Code == http.StatusRequestTimeout:
@@ -158,7 +190,7 @@ func restError(key tableKey, err error) error {
 	case api.Code == http.StatusNotFound:
 		return &tableError{key, err, fmt.Sprintf("create the dataset and the table %s (terraform apply), which it is made like", key.Table)}
 	case api.Code == http.StatusForbidden, api.Code == http.StatusUnauthorized:
-		return &tableError{key, err, "the job's account needs bigquery.tables.create, get, update and updateData on the dataset (infra: table_suffix_by, or roles/bigquery.dataEditor)"}
+		return &tableError{key, err, "the job's account needs bigquery.tables.create, get, list, update and updateData on the dataset (infra: table_suffix_by, or roles/bigquery.dataEditor)"}
 	}
 	return &tableError{key, err, "make it by hand with the columns of " + key.Table + ", or leave --table_suffix_by out"}
 }

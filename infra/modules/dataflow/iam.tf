@@ -105,6 +105,7 @@ resource "google_project_iam_custom_role" "groups" {
   permissions = [
     "bigquery.tables.create",
     "bigquery.tables.get",
+    "bigquery.tables.list",
     "bigquery.tables.update",
     "bigquery.tables.updateData",
   ]
