@@ -32,7 +32,8 @@ func Build(s beam.Scope, o Options) {
 	out.impressions(s.Scope("impressions"), rows)
 	out.rejected(s.Scope("rejected"), rejected)
 
-	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness, EarlyFirings: o.EarlyFirings}
+	windows := distinct.Options{Streaming: o.Streaming(), AllowedLateness: o.AllowedLateness, EarlyFirings: o.EarlyFirings,
+		Rewinds: o.Runner == RunnerFlink}
 	var uncounted beam.PCollection
 	if o.Counts {
 		var counts beam.PCollection

@@ -512,3 +512,50 @@ func TestMergedSets(t *testing.T) {
 		}
 	}
 }
+
+// A runner that goes back to an older state writes panes again that it has written,
+// of other entries: what is written last holds.
+func TestRewoundPanesPrevail(t *testing.T) {
+	merged = &mergedSets{room: maxMerged}
+	fn := &mergeFn{Name: "test", KeptMicros: 1, Rewinds: true,
+		Version: state.MakeValueState[[]byte]("version"), Panes: state.MakeBagState[[]byte]("panes"), Forget: timers.InEventTime("forget")}
+	// set is the set of one entry.
+	set := func(n uint64) (set []byte) {
+		var packer Packer
+		emit := func(_ beam.EventTime, _ int64, pack []byte) {
+			split := splitFn{}
+			if err := split.ProcessElement(0, pack, func(_ string, s []byte) { set = s }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		packer.Add(0, AppendField(nil, []byte("k")), NewID(n, n, false), 0, nil, emit)
+		packer.Flush(emit)
+		return set
+	}
+	var panes []int64
+	count := map[int64]int64{}
+	process := func(c *cell, n uint64) {
+		err := fn.ProcessElement(c, c, windowKey(0, 0), set(n), func(r Restatement) {
+			panes = append(panes, r.Pane)
+			count[r.Pane] = r.Groups[0].Count
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkpointed := newCell()
+	process(checkpointed, 1)
+	lost := checkpointed.clone()
+	for n := range uint64(3) {
+		process(lost, 10+n)
+	}
+	for before := time.Now(); time.Since(before) < time.Millisecond; { // as long as a failure takes at least
+	}
+	process(checkpointed, 20)
+	if !slices.IsSorted(panes) || len(panes) != 5 {
+		t.Errorf("panes %v do not rise", panes)
+	}
+	if last := slices.Max(panes); count[last] != 2 {
+		t.Errorf("the highest pane counts %d entries, want the 2 of the state that the runner has gone on from", count[last])
+	}
+}

@@ -50,7 +50,8 @@ type Restatement struct {
 	Shard int64
 	// WindowStart and WindowEnd are in microseconds since the Unix epoch.
 	WindowStart, WindowEnd int64
-	// Pane counts the restatements of this shard's window, from 0.
+	// Pane counts the restatements of this shard's window, from 0; see
+	// Options.Rewinds. Of a group the restatement with the highest holds.
 	Pane   int64
 	Groups []Group
 }
@@ -84,6 +85,11 @@ type Options struct {
 	// field (see AppendField) as that of a changed group, so that a result can be
 	// made of all groups of, say, a user.
 	Whole bool
+	// Rewinds says that the runner writes results before it makes its state safe,
+	// as Flink does: after a failure it goes on from an older state, and counts again
+	// panes that were written, of other entries. Panes then count from the time in
+	// microseconds, so that what is written later prevails.
+	Rewinds bool
 }
 
 // Restate turns packed sets, a PCollection<KV<int64, []byte>> as a Packer gives
@@ -131,6 +137,7 @@ func RestateAll(s beam.Scope, packed beam.PCollection, opts Options) (restated, 
 		Name:       opts.Name,
 		KeptMicros: (opts.AllowedLateness + forgetAfter).Microseconds(),
 		Whole:      opts.Whole,
+		Rewinds:    opts.Rewinds,
 		Version:    state.MakeValueState[[]byte]("version"),
 		Panes:      state.MakeBagState[[]byte]("panes"),
 		Forget:     timers.InEventTime("forget"),
@@ -397,6 +404,7 @@ type mergeFn struct {
 	Name       string
 	KeptMicros int64
 	Whole      bool
+	Rewinds    bool
 	Version    state.Value[[]byte]
 	Panes      state.Bag[[]byte]
 	Forget     timers.EventTime
@@ -428,6 +436,9 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 	}
 	r := newRestatement(shard, start)
 	r.Pane = int64(v.panes)
+	if fn.Rewinds {
+		r.Pane += time.Now().UnixMicro()
+	}
 	union, err := Merge(nil, set, pane, r.add)
 	if err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)

@@ -56,7 +56,7 @@ func java() (string, error) {
 	}
 	name, err := exec.LookPath(name)
 	if err != nil {
-		return "", missing(fmt.Errorf("Flink needs Java: %w", err), "install Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless), or set JAVA_HOME")
+		return "", missing(fmt.Errorf("there is no Java, which Flink needs: %w", err), "install Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless), or set JAVA_HOME")
 	}
 	return name, nil
 }
@@ -168,7 +168,7 @@ func jobServer(ctx context.Context, cache string, log io.Writer) (string, error)
 	}
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return failed(fmt.Errorf("Maven is needed: %w", err))
+		return failed(fmt.Errorf("it takes Maven: %w", err))
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err

@@ -221,6 +221,7 @@ func (t *trial) profiled(ctx context.Context) (n int64, err error) {
 			for _, c := range p.Counters(period) {
 				n += c.Count
 			}
+			n += p.Truncated(period).Events // of users with many campaigns in a minute
 		}
 	}
 	return n, nil
