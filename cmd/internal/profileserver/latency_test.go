@@ -22,22 +22,25 @@ var (
 	writeRate = flag.Float64("writes", 2000, "BenchmarkLatency: log entries a second into the job, 0 for no job")
 	maxCalls  = flag.Int("calls", MaxCalls, "BenchmarkLatency: --max_calls of the server")
 	warmUp    = flag.Duration("warmup", 10*time.Second, "BenchmarkLatency: how long reads and writes go on before they are measured")
+	apart     = flag.Bool("apart", false, "BenchmarkLatency: a process each for client, server, Bigtable and logs, not one for all but the job")
 	profileTo = flag.String("profiles", "", "BenchmarkLatency: `folder` for a CPU profile of each process, ROLE.cpu")
 	traceToo  = flag.Bool("traces", false, "BenchmarkLatency: with -profiles, an execution trace as well, ROLE.trace")
 )
 
 // BenchmarkLatency asks a served Server for frequency caps (one user, ten caps, the
-// windows of a day) at a fixed rate, while the job turns generated log entries into
-// profiles of the same users in the same local Bigtable. This process is the ad
-// server: a light HTTP client and nothing else. The Server, Bigtable, Pub/Sub with
-// what publishes to it, and the job are processes of their own on this machine, and
-// the CPU time of each is reported, a read.
-//
-// A request's latency is taken from when it was due, not from when it was sent, so
-// that a server that stalls cannot hide it by slowing its clients (open loop). Run
-// it for a minute at least, so that windows end while it does:
+// windows of a day) at a fixed rate, while the job, a process of its own, turns
+// generated log entries into profiles of the same users in the same local
+// Bigtable. A request's latency is taken from when it was due, not from when it was
+// sent, so that a server that stalls cannot hide it by slowing its clients (open
+// loop). Run it for a minute at least, so that windows end while it does:
 //
 //	go test ./cmd/internal/profileserver -run '^$' -bench Latency -benchtime 120000x -timeout 20m
+//
+// With -apart client, Server, Bigtable, and Pub/Sub with what publishes to it, are
+// processes of their own, as in production, but here on the same few processors:
+// that takes twice the CPU time, for waking each other. The CPU time of each is
+// reported, a read; with -profiles a CPU profile of each is written as well. The
+// client is light, as an ad server has a machine of its own.
 func BenchmarkLatency(b *testing.B) {
 	if b.N == 1 {
 		return // the first round of every benchmark; the next has what -benchtime says

@@ -142,11 +142,24 @@ type process struct {
 	in   io.WriteCloser
 	out  *bufio.Scanner
 	addr string
+	rows func() int64 // if it is in this process
 }
 
-// startRole starts this program in a role.
+// startRole starts this program in a role, or plays it in this process.
 func (e *latency) startRole(b *testing.B, role string, args ...string) *process {
 	b.Helper()
+	if !*apart {
+		addr, rows, end, err := roles[role](args)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := end(); err != nil {
+				b.Errorf("%s: %v", role, err)
+			}
+		})
+		return &process{name: role, addr: addr, rows: rows}
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
@@ -186,6 +199,9 @@ func (e *latency) startRole(b *testing.B, role string, args ...string) *process 
 // tell sends a line and returns the number of rows that is the answer.
 func (p *process) tell(b *testing.B, line string) int {
 	b.Helper()
+	if p.rows != nil {
+		return int(p.rows())
+	}
 	if _, err := fmt.Fprintln(p.in, line); err != nil || !p.out.Scan() {
 		b.Fatalf("%s: %v", p.name, errors.Join(err, p.out.Err()))
 	}
@@ -223,13 +239,11 @@ func (e *latency) cpuTimes() []time.Duration {
 // start is called before requests are measured.
 func (e *latency) start(b *testing.B) {
 	for _, p := range e.processes {
-		if p.in == nil {
-			continue
-		}
-		if n := p.tell(b, "start"); p == e.bigtable {
-			e.written = n
+		if p.in != nil {
+			p.tell(b, "start")
 		}
 	}
+	e.written = e.bigtable.tell(b, "")
 	e.began, e.cpu = time.Now(), e.cpuTimes()
 }
 
@@ -241,6 +255,9 @@ func (e *latency) stop(b *testing.B) {
 		cpu -= e.cpu[i]
 		total += cpu
 		name := "client"
+		if !*apart {
+			name = "this"
+		}
 		if i < len(e.processes) {
 			name = e.processes[i].name
 		}
