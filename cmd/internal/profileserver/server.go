@@ -19,8 +19,8 @@ import (
 // GCPercent is the setting of Go's garbage collector (GOGC) for a process that is a
 // Server: what a request needs is garbage when it is answered, and next to nothing
 // else lives, so that with Go's default a collection would come every few
-// megabytes. It costs some 20 MB.
-const GCPercent = 800
+// megabytes. It costs some 40 MB.
+const GCPercent = 400
 
 // MaxCalls is a default of profiles.Options.MaxCalls: with 3 ms for a request it
 // takes 2,600 reads a second before one waits for another.
