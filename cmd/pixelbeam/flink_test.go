@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +40,7 @@ func startJobServer(t *testing.T) (addr string) {
 // program that was staged, and its counters come back.
 func testJobServer(t *testing.T, c *cloud) {
 	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
 	var entries bytes.Buffer
 	g := traffic.New(traffic.DefaultOptions())
 	if err := traffic.Write(&entries, g, 500); err != nil {
@@ -53,6 +57,9 @@ func testJobServer(t *testing.T, c *cloud) {
 	}
 	if !strings.Contains(stdout, "Read 500 = impressions ") {
 		t.Errorf("not all was counted:\n%s", stdout)
+	}
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), workerFolder+"*", "*pixelbeam")); err != nil || len(left) > 0 {
+		t.Errorf("workers left their programs: %q (%v)", left, err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "out", "impressions-*.jsonl"))
 	if err != nil || len(files) == 0 {
@@ -108,5 +115,25 @@ func TestFlinkErrorsComeTogether(t *testing.T) {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("no %q in:\n%s", want, stderr.String())
 		}
+	}
+}
+
+// A second job of a name is not launched: Flink is asked for checkpoints by it.
+func TestFlinkJobNameIsTaken(t *testing.T) {
+	defer flagValues()()
+	flink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/jobs/overview" {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, `{"jobs":[{"jid":"1","name":"pixelbeam","state":"RESTARTING"}]}`)
+	}))
+	defer flink.Close()
+	var stdout, stderr bytes.Buffer
+	code := cli.Run(t.Context(), command(), []string{
+		"--runner=flink", "--project=p-test", "--subscription=logs", "--bigquery_dataset=ads", "--flink_master=" + flink.URL,
+	}, &stdout, &stderr)
+	if code != cli.ExitFailure || !strings.Contains(stderr.String(), "a job named pixelbeam runs already") || !strings.Contains(stderr.String(), "--flink_savepoint") {
+		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
 }

@@ -155,7 +155,7 @@ func (b *boot) becomeWorker(ctx context.Context) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "pixelbeam-worker-")
+	dir, err := os.MkdirTemp("", workerFolder)
 	if err != nil {
 		return err
 	}
@@ -200,13 +200,26 @@ func fetchWorker(ctx context.Context, endpoint string, info *fnpb.ProvisionInfo,
 	return name, os.Chmod(name, 0o700)
 }
 
+// workerFolder is how the name of a worker's folder begins.
+const workerFolder = "pixelbeam-worker-"
+
 // onWorker prepares what Beam does not where the process is a worker: told to end,
-// it gives back the messages that it holds.
+// it gives back the messages that it holds. The file of the program that was fetched
+// for it, 80 MB, goes at once.
 func onWorker(ctx context.Context) {
-	if flag.Lookup("worker").Value.String() == "true" {
-		context.AfterFunc(ctx, func() {
-			source.Abort()
-			os.Exit(cli.ExitFailure)
-		})
+	if flag.Lookup("worker").Value.String() != "true" {
+		return
 	}
+	dir := ""
+	if self, err := os.Executable(); err == nil && strings.HasPrefix(filepath.Base(filepath.Dir(self)), workerFolder) {
+		dir = filepath.Dir(self)
+		_ = os.Remove(self)
+	}
+	context.AfterFunc(ctx, func() {
+		source.Abort()
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
+		os.Exit(cli.ExitFailure)
+	})
 }
