@@ -52,13 +52,16 @@ func (b *batch) add(row schemas.Row) {
 		b.parts = append(b.parts, schemas.Rows{})
 		b.own = true
 	}
-	last := &b.parts[len(b.parts)-1]
-	before := len(last.Wire)
-	last.Wire = protowire.AppendTag(last.Wire, 1, protowire.BytesType) // ProtoRows.serialized_rows
-	last.Wire = protowire.AppendBytes(last.Wire, row.Data)
-	last.Rows = append(last.Rows, row)
+	appendRow(&b.parts[len(b.parts)-1], row)
 	b.rows++
-	b.bytes += len(last.Wire) - before
+	b.bytes += rowBytes(row)
+}
+
+// appendRow appends a row, framed, as a copy.
+func appendRow(rows *schemas.Rows, row schemas.Row) {
+	rows.Wire = protowire.AppendTag(rows.Wire, 1, protowire.BytesType) // ProtoRows.serialized_rows
+	rows.Wire = protowire.AppendBytes(rows.Wire, row.Data)
+	rows.Rows = append(rows.Rows, row)
 }
 
 // addAll appends rows as they are.

@@ -52,9 +52,19 @@ type bigQueryGroupsFn struct {
 	Config BigQueryConfig
 	Groups tablegroup.Map
 
-	tables    map[string]*sharedTable // by group, as they are needed
-	appenders map[string]*appender    // of the bundle
-	bytes     int                     // of rows since all was acknowledged
+	tables map[string]*sharedTable // by group, as they are needed
+	groups map[string]*groupBatch  // of the bundle
+	bytes  int                     // of rows since all was acknowledged
+
+	of      []*groupBatch // of each row of an element
+	touched []*groupBatch // by an element
+}
+
+// groupBatch is what a bundle has for the table of one group.
+type groupBatch struct {
+	*appender
+	part        schemas.Rows // of an element
+	rows, bytes int          // of part
 }
 
 func (f *bigQueryGroupsFn) Setup() error {
@@ -70,24 +80,45 @@ func (f *bigQueryGroupsFn) Teardown() {
 }
 
 func (f *bigQueryGroupsFn) StartBundle(context.Context, func(schemas.Row)) error {
-	f.appenders, f.bytes = map[string]*appender{}, 0
+	f.groups, f.bytes = map[string]*groupBatch{}, 0
 	return nil
 }
 
+// ProcessElement sorts rows in two passes, so that what holds those of a group is
+// made in its size. Rows that are all of one group are sent from where they lie.
 func (f *bigQueryGroupsFn) ProcessElement(ctx context.Context, rows schemas.Rows, emit func(schemas.Row)) error {
+	f.of, f.touched = f.of[:0], f.touched[:0]
 	for _, row := range rows.Rows {
-		a, err := f.appender(f.Groups.Group(advertiser(row.Data)))
+		g, err := f.group(f.Groups.Group(advertiser(row.Data)))
 		if err != nil {
 			return err
 		}
-		if err := a.add(ctx, row, emit); err != nil {
+		if g.rows == 0 {
+			f.touched = append(f.touched, g)
+		}
+		g.rows++
+		g.bytes += rowBytes(row)
+		f.of = append(f.of, g)
+	}
+	if len(f.touched) == 1 {
+		f.touched[0].part = rows
+	} else {
+		for _, g := range f.touched {
+			g.part = schemas.Rows{Wire: make([]byte, 0, g.bytes), Rows: make([]schemas.Row, 0, g.rows)}
+		}
+		for i, row := range rows.Rows {
+			appendRow(&f.of[i].part, row)
+		}
+	}
+	for _, g := range f.touched {
+		part := g.part
+		g.part, g.rows, g.bytes = schemas.Rows{}, 0, 0
+		if err := g.addAll(ctx, part, emit); err != nil {
 			return err
 		}
-		if f.bytes += len(row.Data); f.bytes >= maxGroupedBytes {
-			if err := f.settle(ctx, emit); err != nil {
-				return err
-			}
-		}
+	}
+	if f.bytes += len(rows.Wire); f.bytes >= maxGroupedBytes {
+		return f.settle(ctx, emit)
 	}
 	return nil
 }
@@ -96,36 +127,36 @@ func (f *bigQueryGroupsFn) FinishBundle(ctx context.Context, emit func(schemas.R
 	return f.settle(ctx, emit)
 }
 
-// appender returns the bundle's appender of a group.
-func (f *bigQueryGroupsFn) appender(group string) (*appender, error) {
-	if a := f.appenders[group]; a != nil {
-		return a, nil
+// group returns the bundle's rows of a group.
+func (f *bigQueryGroupsFn) group(name string) (*groupBatch, error) {
+	if g := f.groups[name]; g != nil {
+		return g, nil
 	}
-	table := f.tables[group]
+	table := f.tables[name]
 	if table == nil {
 		var err error
-		if table, err = acquireTable(f.Config.key(group)); err != nil {
+		if table, err = acquireTable(f.Config.key(name)); err != nil {
 			return nil, err
 		}
-		f.tables[group] = table
+		f.tables[name] = table
 	}
-	a := newAppender(table, f.Config)
-	f.appenders[group] = a
-	return a, nil
+	g := &groupBatch{appender: newAppender(table, f.Config)}
+	f.groups[name] = g
+	return g, nil
 }
 
 // settle returns when all rows are acknowledged. All tables get theirs before it
 // waits for the first.
 func (f *bigQueryGroupsFn) settle(ctx context.Context, emit func(schemas.Row)) error {
 	f.bytes = 0
-	groups := slices.Sorted(maps.Keys(f.appenders))
-	for _, group := range groups {
-		if err := f.appenders[group].flush(ctx, emit); err != nil {
+	names := slices.Sorted(maps.Keys(f.groups))
+	for _, name := range names {
+		if err := f.groups[name].flush(ctx, emit); err != nil {
 			return err
 		}
 	}
-	for _, group := range groups {
-		if err := f.appenders[group].finish(ctx, emit); err != nil {
+	for _, name := range names {
+		if err := f.groups[name].finish(ctx, emit); err != nil {
 			return err
 		}
 	}
