@@ -142,13 +142,17 @@ func TestGroupTables(t *testing.T) {
 			j := startGroupsJob(t, func(method string, n int) error {
 				seen[method]++
 				// The first is of the job's look at its tables.
-				if method == "tables.insert" && n < 2 || method == "tables.get" && n > 5 && n < 9 {
+				if method == "tables.insert" && n < 2 || method == "tables.get" && n > 5 && n < 8 {
 					return unavailable
 				}
 				return nil
 			})
+			n := 1500
+			if testing.Short() {
+				n = 400
+			}
 			flags := []string{groups(t, groupsFile), "--bigquery_delivery=" + delivery}
-			j.run(t, 1500, flags...)
+			j.run(t, n, flags...)
 			if seen["tables.insert"] < 4 {
 				t.Errorf("tables were made %d times, want 2 and 2 faults: the test tests nothing", seen["tables.insert"])
 			}
@@ -186,7 +190,7 @@ func TestGroupTables(t *testing.T) {
 				return nil
 			})
 			moved := strings.ReplaceAll(groupsFile, "1001,second", "1001,first")
-			j.run(t, 1500, groups(t, moved), "--bigquery_delivery="+delivery)
+			j.run(t, n, groups(t, moved), "--bigquery_delivery="+delivery)
 			if made := seen["tables.insert"] - before; made != 0 {
 				t.Errorf("%d tables were made again", made)
 			}

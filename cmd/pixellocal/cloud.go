@@ -121,6 +121,22 @@ func (cl *cloud) impressions() string {
 	return "`" + cl.dataset + ".impressions`"
 }
 
+// tables are the names of the tables that the job writes or reads, those of groups
+// last.
+func (cl *cloud) tables(ctx context.Context) ([]string, error) {
+	var names []string
+	for _, t := range schemas.Tables() {
+		names = append(names, t.Name)
+	}
+	rows, err := cl.bigQuery.Query(ctx, fmt.Sprintf("SELECT table_name FROM %s.INFORMATION_SCHEMA.TABLES WHERE STARTS_WITH(table_name, '%s') AND table_name != '%s' ORDER BY table_name",
+		cl.dataset, schemas.GroupTable(""), schemas.GroupSeed().Name))
+	for _, row := range rows {
+		name, _ := row["table_name"].(string)
+		names = append(names, name)
+	}
+	return names, err
+}
+
 // endpoints says where the services are; http is the edge's address.
 func (cl *cloud) endpoints(http string) cli.Endpoints {
 	return cli.Endpoints{

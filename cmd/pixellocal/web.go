@@ -13,7 +13,6 @@ import (
 	"pixelbeam/local/edge"
 	"pixelbeam/local/pubsubd"
 	"pixelbeam/pipeline/source"
-	"pixelbeam/schemas"
 	"pixelbeam/transforms/impression"
 	"pixelbeam/transforms/logentry"
 )
@@ -109,8 +108,12 @@ func (cl *cloud) status(ctx context.Context, http string, started time.Time) (ed
 		"Pixel": e.HTTP, "Pub/Sub": e.PubSub, "Bigtable": e.Bigtable, "Storage": e.Storage,
 		"BigQuery": e.BigQueryREST, "BigQuery Storage Write API": e.BigQueryStorage,
 	}
-	for _, table := range schemas.Tables() {
-		rows, err := cl.bigQuery.Query(ctx, fmt.Sprintf("SELECT COUNT(*) AS n FROM `%s.%s`", cl.dataset, table.Name))
+	names, err := cl.tables(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, name := range names {
+		rows, err := cl.bigQuery.Query(ctx, fmt.Sprintf("SELECT COUNT(*) AS n FROM `%s.%s`", cl.dataset, name))
 		if err != nil {
 			return s, err
 		}
@@ -118,7 +121,7 @@ func (cl *cloud) status(ctx context.Context, http string, started time.Time) (ed
 		if err != nil {
 			return s, err
 		}
-		s.Tables = append(s.Tables, edge.Table{Name: table.Name, Rows: n})
+		s.Tables = append(s.Tables, edge.Table{Name: name, Rows: n})
 	}
 	if s.Recent, err = cl.bigQuery.Query(ctx, "SELECT * FROM "+cl.impressions()+" ORDER BY event_time DESC LIMIT 20"); err != nil {
 		return s, err

@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/bigquery"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/vet"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/api/option"
 	"google.golang.org/protobuf/proto"
 
 	"pixelbeam/schemas"
@@ -254,6 +256,27 @@ func TestGroupTablesGrow(t *testing.T) {
 	}
 	if n := tables.count("PATCH"); n != 3 {
 		t.Errorf("tables were changed %d times, want 3", n)
+	}
+}
+
+// A view that was not made for groups is told from one that was.
+func TestViewMissesGroups(t *testing.T) {
+	tables := startFakeTables(t)
+	client, err := bigquery.NewClient(t.Context(), "p", option.WithEndpoint(tables.url), option.WithoutAuthentication())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	view := client.Dataset("d").Table(uniqueView)
+	if misses(t.Context(), view) {
+		t.Error("there is no view")
+	}
+	for grouped, views := range map[bool][]schemas.View{false: schemas.Views(), true: schemas.GroupedViews()} {
+		i := slices.IndexFunc(views, func(v schemas.View) bool { return v.Name == uniqueView })
+		tables.put(uniqueView, map[string]any{"type": "VIEW", "view": map[string]any{"query": views[i].In("p.d")}})
+		if misses(t.Context(), view) == grouped {
+			t.Errorf("a view for groups (%v) is said to miss them: %v", grouped, grouped)
+		}
 	}
 }
 

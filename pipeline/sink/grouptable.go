@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cloud.google.com/go/bigquery"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
@@ -69,6 +70,9 @@ func ensureTable(ctx context.Context, key tableKey) error {
 		if code(err) == http.StatusConflict {
 			return nil // Another worker was faster.
 		}
+		if err == nil && misses(ctx, dataset.Table(uniqueView)) {
+			log.Warnf(ctx, "bigquery table %v is made, but the view %s does not read tables of groups: make the views anew (terraform apply, with advertiser_groups_file)", key, uniqueView)
+		}
 		return restError(key, err)
 	case err != nil:
 		return restError(key, err)
@@ -82,6 +86,15 @@ func ensureTable(ctx context.Context, key tableKey) error {
 		return restError(key, err)
 	}
 	return restError(key, growTables(ctx, dataset, like.Schema))
+}
+
+// uniqueView is the view that readers take impressions from.
+const uniqueView = "impressions_unique"
+
+// misses tells whether a view is there and reads no tables of groups.
+func misses(ctx context.Context, view *bigquery.Table) bool {
+	m, err := view.Metadata(ctx, bigquery.WithMetadataView(bigquery.BasicMetadataView))
+	return err == nil && m.ViewQuery != "" && !strings.Contains(m.ViewQuery, schemas.GroupTable("*"))
 }
 
 // growTables adds the columns of like to all tables of groups that lack some. A
