@@ -143,6 +143,9 @@ func (t *bufferedTable) append(ctx context.Context, group string, at cursor, row
 			if noTable := (*tableError)(nil); errors.As(err, &noTable) {
 				return cursor{}, nil, noTable
 			}
+			if noClient := (*clientError)(nil); errors.As(err, &noClient) {
+				return cursor{}, nil, fmt.Errorf("bigquery table %v: %w; sign in (gcloud auth application-default login) or run as a service account", key, err)
+			}
 			if response == nil && at.Stream != "" {
 				t.disconnect(at.Stream)
 			}

@@ -34,8 +34,9 @@ func (e *tableError) Error() string {
 func (e *tableError) Unwrap() error { return e.cause }
 
 // ensureTable makes the table of a group as the table is that it is a group of, if
-// there is none. If there is one that lacks columns, it adds them. It may be called by many at
-// once. The error is a *tableError, a *clientError, or a fault outside.
+// there is none. If there is one that lacks columns, all tables of groups get theirs.
+// It may be called by many at once. The error is a *tableError, a *clientError, or a
+// fault outside.
 func ensureTable(ctx context.Context, key tableKey) error {
 	var options []option.ClientOption
 	if key.RESTEndpoint != "" {
