@@ -67,7 +67,7 @@ func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records,
 }
 
 // RegisterPacker registers a DoFn that packs records for a shuffle, whose
-// ProcessElement takes Records and an emitter of timestamp, shard and pack, and
+// ProcessElement takes Records and an emitter of timestamp, lane and pack, and
 // whose FinishBundle takes the emitter, behind a context or not.
 func RegisterPacker[DoFn any]() {
 	dofn.Register[DoFn](func(f func(Records, distinct.Emit), a []any) []any {
