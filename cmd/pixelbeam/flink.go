@@ -105,9 +105,7 @@ func (l *flinkLaunch) check() error {
 		}
 	case "DOCKER":
 	case "LOOPBACK":
-		if l.opts.Streaming() {
-			wrong("--environment_type=LOOPBACK runs the workers in this process, which no task manager restarts: give PROCESS or EXTERNAL")
-		}
+		wrong("--environment_type=LOOPBACK has the workers in this process, which may end: give PROCESS, EXTERNAL or DOCKER")
 	default:
 		wrong("--environment_type=%s is not known: give PROCESS, EXTERNAL or DOCKER", l.value("environment_type"))
 	}

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// flinkPoll is the time between two questions.
+	// flinkPoll is the most time between two questions, and flinkPollMin the least:
+	// in between, three are asked while an answer lives in Flink's cache.
 	flinkPoll    = time.Second
+	flinkPollMin = 50 * time.Millisecond
 	flinkTimeout = 10 * time.Second
 	// flinkAnswer is the most bytes of an answer. That on the checkpoints has the
 	// last ten of them.
@@ -62,7 +64,11 @@ func (w *flinkWatch) run(ctx context.Context, tell func(*checkpoints)) {
 			w.answer.Store(c)
 			tell(c)
 		}
-		if !sleep(ctx, flinkPoll) {
+		pause := flinkPoll
+		if err == nil {
+			pause = min(pause, max(flinkPollMin, w.cache/3))
+		}
+		if !sleep(ctx, pause) {
 			return
 		}
 	}
