@@ -135,7 +135,7 @@ func TestLedgerAndRestateWithGroups(t *testing.T) {
 	if got := run(t.Context(), "", append([]string{"restate", "--profiles=false", "--parts=1"}, during...)...); got.code != 0 || !strings.Contains(got.out, "Read 3 impressions of 1 windows") {
 		t.Errorf("exit code %d\n%s\n%s", got.code, got.out, got.errors)
 	}
-	if got := run(t.Context(), "", append([]string{"ledger", "--format=csv"}, during...)...); got.code != 0 || !strings.Contains(got.out, ",4,4,0,0,1,0,0,3,3,balanced\n") {
+	if got := run(t.Context(), "", append([]string{"ledger", "--format=csv"}, during...)...); got.code != 0 || !strings.Contains(got.out, ",4,4,0,0,1,0,0,0,3,3,balanced\n") {
 		t.Errorf("exit code %d\n%s\n%s", got.code, got.out, got.errors)
 	}
 	quality := `SELECT advertiser_id, entries, total FROM data_quality WHERE problem = 'duplicate'`
