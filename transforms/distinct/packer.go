@@ -48,12 +48,10 @@ type packedWindow struct {
 	earliest int64 // event time
 }
 
-// laneShards is how many shards travel and wait together, in a lane: what a bundle
-// costs on its way to the windows is the same for each element, and a bundle has an
-// element for each lane. Windows are merged and written by shard.
-const laneShards = 4
-
-// lane returns the lane of a shard. Shards below 0 have lanes of their own.
+// lane returns the lane of a shard. Four shards travel and wait together, in a lane:
+// what a bundle costs on its way to the windows is the same for each element, and a
+// bundle has an element for each lane. Windows are merged and written by shard.
+// Shards below 0 have lanes of their own.
 func lane(shard int64) int64 { return shard >> 2 }
 
 // onTimeShare is the share of a pack that may be older than its timestamp, one in

@@ -366,10 +366,6 @@ func compareElements(a, b []byte, size int) int {
 	return bytes.Compare(a[8:size], b[8:size])
 }
 
-func later(at int64, id ID, last int64, lastID ID) bool {
-	return at > last || (at == last && compareIDs(id, lastID) > 0)
-}
-
 func compareIDs(a, b ID) int { return compareElements(a[:], b[:], idSize) }
 
 func appendString(dst, s []byte) []byte {
