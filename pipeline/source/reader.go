@@ -221,9 +221,9 @@ func (r *reader) giveBack() {
 	}
 }
 
-// settle is told, by an attempt on Flink, that the runner has taken the bundle of
-// that number and all before it. Whatever else was delivered belongs to a bundle
-// that failed. The error is that of an attempt that the job has gone on without.
+// settle is told that the runner has taken the bundle of that number and all before
+// it. Whatever else was delivered belongs to a bundle that failed. On Flink, a is the
+// attempt that reads, and the error is that of one that the job has gone on without.
 func (r *reader) settle(a *attempt, number int64) error {
 	now := time.Now()
 	r.mu.Lock()
@@ -276,7 +276,7 @@ func (r *reader) settle(a *attempt, number int64) error {
 }
 
 // followed is told of each answer of Flink. A reader that the job has gone on
-// without may never be called again, and gives back what it holds.
+// without may never be resumed, so it gives back what it holds at once.
 func (r *reader) followed(c *checkpoints) {
 	r.mu.Lock()
 	superseded := r.attempt != nil && !r.attempt.follows(c)
