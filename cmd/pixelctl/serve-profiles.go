@@ -175,6 +175,9 @@ func (f *serveFlags) serve(ctx context.Context, stdout, stderr io.Writer) error 
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(profileserver.GCPercent)
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(profileserver.MemoryLimit)
+	}
 	o := f.options
 	o.Reader, o.Tokens = reader, tokens
 	o.LocalOnly = tokens == nil && loopback

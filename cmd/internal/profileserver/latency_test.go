@@ -20,6 +20,7 @@ import (
 var (
 	readRate  = flag.Int("reads", 2000, "BenchmarkLatency: reads a second")
 	writeRate = flag.Float64("writes", 2000, "BenchmarkLatency: log entries a second into the job, 0 for no job")
+	jobNice   = flag.Int("jobnice", 0, "BenchmarkLatency: nice value of the job, 0 to 19: how far it steps back for the others")
 	maxCalls  = flag.Int("calls", MaxCalls, "BenchmarkLatency: --max_calls of the server")
 	warmUp    = flag.Duration("warmup", 10*time.Second, "BenchmarkLatency: how long reads and writes go on before they are measured")
 	apart     = flag.Bool("apart", false, "BenchmarkLatency: a process each for client, server, Bigtable and logs, not one for all but the job")

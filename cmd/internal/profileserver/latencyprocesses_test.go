@@ -336,6 +336,7 @@ func bigtableRole(args []string) (string, func() int64, func() error, error) {
 // away, so that what is slow is seen as slow.
 func serverRole(args []string) (string, func() int64, func() error, error) {
 	debug.SetGCPercent(GCPercent)
+	debug.SetMemoryLimit(MemoryLimit)
 	calls, err := strconv.Atoi(args[1])
 	if err != nil {
 		return "", nil, nil, err
@@ -446,6 +447,9 @@ func (e *latency) startJob(b *testing.B, dir string) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, *jobNice); err != nil {
 		b.Fatal(err)
 	}
 	e.processes = append(e.processes, &process{name: "job", cmd: cmd})

@@ -16,11 +16,16 @@ import (
 	"pixelbeam/profiles"
 )
 
-// GCPercent is the setting of Go's garbage collector (GOGC) for a process that is a
-// Server: what a request needs is garbage when it is answered, and next to nothing
-// else lives, so that with Go's default a collection would come every few
-// megabytes. It costs some 40 MB.
-const GCPercent = 400
+// GCPercent and MemoryLimit (in bytes) are the settings of Go's garbage collector,
+// GOGC and GOMEMLIMIT, for a process that is a Server. What a request needs is
+// garbage when it is answered, and next to nothing else lives, so that with Go's
+// default a collection would come every few megabytes; each stops requests for
+// milliseconds (GODEBUG=gctrace=1 tells). Large answers to many at once live
+// longer, and then the limit has it collect more often.
+const (
+	GCPercent   = 1600
+	MemoryLimit = 512 << 20
+)
 
 // MaxCalls is a default of profiles.Options.MaxCalls: with 3 ms for a request it
 // takes 2,600 reads a second before one waits for another.
