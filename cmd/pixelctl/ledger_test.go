@@ -48,16 +48,20 @@ func localTables(t *testing.T) (*bigqueryd.Server, func(sql string)) {
 func TestLedger(t *testing.T) {
 	_, do := localTables(t)
 	// Minute 10:00 has 3 deliveries of 2 entries, 1 rejected, 1 ignored; its
-	// earlier pane does not count.
+	// earlier pane does not count, nor do bundles that failed and had less.
 	do(`INSERT INTO ledger (minute, part, pane, read, impressions, rejected, ignored, duplicates, too_late, unmatched) VALUES
 		(TIMESTAMP '2026-01-15 10:00:00+00', '0', 0, 1, 1, 0, 0, 0, 0, 0),
+		(TIMESTAMP '2026-01-15 10:00:00+00', '0', 1, 2, 2, 0, 0, 0, 0, 0),
 		(TIMESTAMP '2026-01-15 10:00:00+00', '0', 1, 3, 3, 0, 0, 1, 0, 0),
+		(TIMESTAMP '2026-01-15 10:00:00+00', '0', 1, 2, 2, 0, 0, 0, 0, 0),
 		(TIMESTAMP '2026-01-15 10:00:00+00', '-1', 0, 2, 0, 1, 1, 0, 0, 0)`)
 	do(`INSERT INTO impressions (insert_id, event_time) VALUES
 		('a', TIMESTAMP '2026-01-15 10:00:01+00'), ('a', TIMESTAMP '2026-01-15 10:00:01+00'), ('b', TIMESTAMP '2026-01-15 10:00:59+00')`)
 	do(`INSERT INTO impression_counts (window_start, window_end, gross, invalid, net, clicks, part, pane) VALUES
 		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 1, 0, 1, 0, 0, 0),
-		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 2, 0, 2, 0, 0, 1)`)
+		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 1, 0, 1, 0, 0, 1),
+		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 2, 0, 2, 0, 0, 1),
+		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 1, 0, 1, 0, 0, 1)`)
 	do(`INSERT INTO rejected_entries (receive_time, reason, detail, stage, payload, source) VALUES
 		(TIMESTAMP '2026-01-15 10:00:30+00', 'invalid_json', 'd', 'parse', b'x', 'm1'),
 		(TIMESTAMP '2026-01-15 10:00:30+00', 'invalid_json', 'd', 'parse', b'x', 'm1')`)
@@ -87,7 +91,7 @@ func TestLedger(t *testing.T) {
 		{"UPDATE impression_counts SET gross = 9 WHERE pane = 1", "UPDATE impression_counts SET gross = 2 WHERE pane = 1", "impression_counts has 6 too many"},
 		{"UPDATE impression_counts SET gross = 1 WHERE pane = 1", "UPDATE impression_counts SET gross = 2 WHERE pane = 1", "impression_counts lacks 1"},
 		{"UPDATE ledger SET ignored = 4 WHERE part = '-1'", "UPDATE ledger SET ignored = 1 WHERE part = '-1'", "read 6, but the outcomes are 9"},
-		{"UPDATE ledger SET impressions = 7, read = 7 WHERE part = '0' AND pane = 1", "UPDATE ledger SET impressions = 3, read = 3 WHERE part = '0' AND pane = 1", "impressions lacks 3 rows"},
+		{"UPDATE ledger SET impressions = 7, read = 7 WHERE part = '0' AND pane = 1 AND duplicates = 1", "UPDATE ledger SET impressions = 3, read = 3 WHERE part = '0' AND pane = 1 AND duplicates = 1", "impressions lacks 3 rows"},
 		{"UPDATE rejected_entries SET source = 'm2' WHERE reason = 'invalid_json' AND detail = 'none'", "SELECT 1", ""},
 		{"INSERT INTO rejected_entries (receive_time, reason, detail, stage, payload, source) VALUES (TIMESTAMP '2026-01-15 10:00:30+00', 'too_large', 'd', 'parse', b'x', 'm3')",
 			"DELETE FROM rejected_entries WHERE source = 'm3'", "rejected_entries has 2"},

@@ -26,7 +26,7 @@ func writtenBooks() string {
 		sql += fmt.Sprintf(", SUM(rejected_%s) AS rejected_%[1]s", reason)
 	}
 	return sql + `
-FROM (SELECT * FROM ledger WHERE minute >= @from AND minute < @to QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC) = 1)
+FROM (SELECT * FROM ledger WHERE minute >= @from AND minute < @to QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC, ` + "`read`" + ` DESC) = 1)
 GROUP BY minute, recovered`
 }
 

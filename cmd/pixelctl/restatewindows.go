@@ -24,12 +24,12 @@ const rawRows = `SELECT insert_id, event_time, ARRAY_LENGTH(invalid_reasons) > 0
   creative_id, placement_id, site_id, user_id, page_url, country, browser, os, device_type
 FROM impressions_unique WHERE event_time >= @from AND event_time < @to`
 
-// writtenCounts are the counts that hold.
+// writtenCounts are the counts that hold, as impression_counts_current has it.
 const writtenCounts = `SELECT window_start, part, pane, gross, invalid, clicks, sketch, advertiser_id, campaign_id, creative_id, placement_id,
   site_id, country, device_type, event_type
 FROM impression_counts WHERE window_start >= @from AND window_start < @to
 QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, advertiser_id, campaign_id, creative_id, placement_id, site_id,
-  country, device_type, event_type, part ORDER BY pane DESC) = 1`
+  country, device_type, event_type, part ORDER BY pane DESC, gross DESC, invalid DESC) = 1`
 
 // name of a count: all but its pane.
 type countName struct {

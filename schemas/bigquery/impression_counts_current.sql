@@ -1,6 +1,8 @@
 -- The current truth of each window: of every part the latest pane, summed over
--- the parts. HLL_COUNT.EXTRACT(sketch) is how many users there were, and
--- HLL_COUNT.MERGE(sketch) how many in several windows or combinations.
+-- the parts. Of a bundle that failed after it had written, and was run again with
+-- more, there are two of the same pane: the larger holds, as windows only grow.
+-- HLL_COUNT.EXTRACT(sketch) is how many users there were, and HLL_COUNT.MERGE(sketch)
+-- how many in several windows or combinations.
 SELECT
   window_start,
   window_end,
@@ -25,7 +27,7 @@ FROM (
       PARTITION BY
         window_start, advertiser_id, campaign_id, creative_id, placement_id,
         site_id, country, device_type, event_type, part
-      ORDER BY pane DESC
+      ORDER BY pane DESC, gross DESC, invalid DESC
     ) = 1
 )
 GROUP BY

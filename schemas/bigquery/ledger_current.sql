@@ -27,6 +27,6 @@ SELECT
 FROM (
   SELECT *
   FROM `${dataset}.ledger`
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC) = 1
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC, `read` DESC) = 1
 )
 GROUP BY minute

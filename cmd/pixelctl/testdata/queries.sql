@@ -1,3 +1,3 @@
 SELECT minute, part = 'recovered' AS recovered, MAX(pane) AS pane, SUM(impressions - duplicates) AS impressions, SUM(rejected_invalid_json) AS rejected_invalid_json, SUM(rejected_too_large) AS rejected_too_large, SUM(rejected_not_a_request) AS rejected_not_a_request, SUM(rejected_invalid_url) AS rejected_invalid_url, SUM(rejected_invalid_field) AS rejected_invalid_field, SUM(rejected_no_timestamp) AS rejected_no_timestamp, SUM(rejected_no_insert_id) AS rejected_no_insert_id
-FROM (SELECT * FROM ledger WHERE minute >= @from AND minute < @to QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC) = 1)
+FROM (SELECT * FROM ledger WHERE minute >= @from AND minute < @to QUALIFY ROW_NUMBER() OVER (PARTITION BY minute, part ORDER BY pane DESC, `read` DESC) = 1)
 GROUP BY minute, recovered;
