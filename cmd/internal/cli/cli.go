@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,16 @@ user agent rules: {{$f := .Flags.Lookup "user_agent_rules"}}{{if and $f $f.Chang
 // What goes wrong before a command's own RunE is entered (unknown command or
 // flag, wrong arguments) is a usage error, and so is an error that RunE makes
 // with Usage or Usagef; any other is a failure.
+//
+// Goroutines that outlive a command, such as a runner's that logs how a job
+// failed, may write to stderr while Run runs and not after: what they write then
+// is dropped, unless stderr is a file.
 func Run(ctx context.Context, cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	if _, ok := stderr.(*os.File); !ok {
+		l := &lent{w: stderr}
+		defer l.end()
+		stderr = l
+	}
 	cmd.SilenceErrors = true
 	cmd.SilenceUsage = true
 	cmd.Version = Build().String()
@@ -76,6 +86,28 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, stdout, stderr 
 		err = Usage(err)
 	}
 	return report(stderr, called, err)
+}
+
+// lent is a writer that is safe for use by several goroutines, and its owner's
+// alone after end.
+type lent struct {
+	mu sync.Mutex
+	w  io.Writer // nil after end
+}
+
+func (l *lent) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w == nil {
+		return len(p), nil
+	}
+	return l.w.Write(p)
+}
+
+func (l *lent) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = nil
 }
 
 // prepare makes every command note in entered that it began to run, and makes a

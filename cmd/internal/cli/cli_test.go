@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,6 +60,43 @@ func tree() *cobra.Command {
 	group.AddCommand(&cobra.Command{Use: "get", Short: "Get one", RunE: func(*cobra.Command, []string) error { return nil }})
 	root.AddCommand(leaf, group)
 	return root
+}
+
+// TestRunLendsStderr has goroutines log while a command runs and after it: the
+// race detector sees whether the caller may read what was written.
+func TestRunLendsStderr(t *testing.T) {
+	var writers sync.WaitGroup
+	stop := make(chan struct{})
+	cmd := &cobra.Command{Use: "tool", RunE: func(cmd *cobra.Command, _ []string) error {
+		for range 4 {
+			wrote := make(chan struct{})
+			writers.Go(func() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "working")
+				close(wrote)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						fmt.Fprintln(cmd.ErrOrStderr(), "late")
+					}
+				}
+			})
+			<-wrote
+		}
+		return errors.New("it broke")
+	}}
+	var stdout, stderr bytes.Buffer
+	code := Run(t.Context(), cmd, nil, &stdout, &stderr)
+	got := stderr.String()
+	close(stop)
+	writers.Wait()
+	if code != ExitFailure || strings.Count(got, "working\n") != 4 || !strings.HasSuffix(got, "tool: it broke\n") && !strings.Contains(got, "tool: it broke\nlate\n") {
+		t.Errorf("exit %d\n%s", code, got)
+	}
+	if after := stderr.String(); after != got {
+		t.Errorf("written after the command: %q", strings.TrimPrefix(after, got))
+	}
 }
 
 func TestRun(t *testing.T) {
