@@ -1,6 +1,6 @@
 // Package bigqueryd is a stand-in for BigQuery on one machine: the Storage Write
-// API over gRPC and a subset of the REST API, over a DuckDB file, so that the
-// unchanged Google clients write and query it.
+// and Read APIs over gRPC and a subset of the REST API, over a DuckDB file, so that
+// the unchanged Google clients write, query and read it.
 //
 //	s, err := bigqueryd.Start(bigqueryd.Options{Path: "pixelbeam.duckdb"})
 //	bigquery.NewClient(ctx, s.Project(), option.WithEndpoint(s.RESTEndpoint()), option.WithoutAuthentication())
@@ -19,6 +19,12 @@
 // exactly once on streams with offsets. Rows of BUFFERED and PENDING streams
 // survive a restart, unflushed.
 //
+// A read session is a snapshot of what was acknowledged when it was made. Its rows
+// are written to a file as Arrow batches then, so that CreateReadSession takes as
+// long as to read them all, and streams serve any offset as often as they are asked,
+// until the session expires. All open sessions hold 8 GiB at most beside the latest;
+// older ones expire sooner.
+//
 // # The file
 //
 // A dataset is a DuckDB schema; tables and columns have their names. STRING is
@@ -36,7 +42,9 @@
 //   - One project, and one location.
 //   - Partitioning and clustering are kept and shown, not carried out.
 //   - Query jobs only: no load, copy or extract jobs, no destination tables, no
-//     Storage Read API, no insertAll, no scripts, no routines, no row policies.
+//     insertAll, no scripts, no routines, no row policies.
+//   - Read sessions are in Arrow, not Avro, of the current state of a table, and
+//     streams are not split (SplitReadStream).
 //   - GoogleSQL is what package googlesql translates: a part, with clear errors
 //     for the rest.
 //   - REQUIRED is enforced on appended rows, not on DML.

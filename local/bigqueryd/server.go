@@ -32,7 +32,7 @@ type Options struct {
 	// project there is. Default "pixelbeam-local".
 	Project string
 	// HTTPAddr and GRPCAddr are the addresses, host:port, of the REST API and of
-	// the Storage Write API. Default "127.0.0.1:0"; port 0 picks a free one.
+	// the Storage APIs. Default "127.0.0.1:0"; port 0 picks a free one.
 	HTTPAddr string
 	GRPCAddr string
 	// CommitInterval is the least time between two group commits; shorter makes
@@ -44,8 +44,12 @@ type Options struct {
 	// Threads is the number of threads of a query, all of them in this process.
 	// Default 2.
 	Threads int
+	// ReadSessionTTL is how long the rows of a read session are kept. Default 6 h, as
+	// in the service.
+	ReadSessionTTL time.Duration
 	// Fault, if set, is asked before each request. method is an RPC name of the
-	// Storage Write API ("AppendRows", "CreateWriteStream"...) or of the REST API
+	// Storage Write API ("AppendRows", "CreateWriteStream"...), of the Storage Read
+	// API ("CreateReadSession", "ReadRows": before each response) or of the REST API
 	// ("jobs.query", "tables.insert"...); n counts the requests of that method,
 	// from 0. The request fails with the error that it returns: as it is where
 	// it is a gRPC status error, as UNAVAILABLE where it is not. With ErrAckLost,
@@ -80,6 +84,7 @@ type Server struct {
 	checks   *checkpointer
 	inFlight *semaphore.Weighted
 	jobs     *jobs
+	sessions sessions
 
 	httpListener net.Listener
 	grpcListener net.Listener
@@ -136,6 +141,7 @@ func Start(opts Options) (*Server, error) {
 	setDefault(&opts.MemoryLimit, "1GB")
 	setDefault(&opts.Threads, 2)
 	setDefault(&opts.CommitInterval, 50*time.Millisecond)
+	setDefault(&opts.ReadSessionTTL, 6*time.Hour)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -229,6 +235,7 @@ func (s *Server) listen() error {
 	// Larger than a valid request, so that an oversized one gets an answer.
 	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
 	storagepb.RegisterBigQueryWriteServer(s.grpc, &writeService{s: s})
+	storagepb.RegisterBigQueryReadServer(s.grpc, &readService{s: s})
 	s.http = &http.Server{Handler: s.restHandler(), ReadHeaderTimeout: 10 * time.Second}
 	s.serving.Add(2)
 	go func() {
@@ -250,7 +257,7 @@ func (s *Server) listen() error {
 // with option.WithoutAuthentication.
 func (s *Server) RESTEndpoint() string { return "http://" + s.httpListener.Addr().String() }
 
-// GRPCEndpoint is the host:port of the Storage Write API, for
+// GRPCEndpoint is the host:port of the Storage Write and Read APIs, for
 // option.WithEndpoint; it speaks plaintext.
 func (s *Server) GRPCEndpoint() string { return s.grpcListener.Addr().String() }
 
@@ -321,6 +328,7 @@ func (s *Server) close() error {
 	}
 	s.serving.Wait()
 	s.jobs.wait()
+	s.sessions.closeAll()
 	s.lane.close()
 	return errors.Join(err, s.closeDatabase())
 }

@@ -67,15 +67,15 @@ func storageStatus(code codes.Code, reason storagepb.StorageError_StorageErrorCo
 }
 
 // tableOf finds a table by its resource name projects/P/datasets/D/tables/T.
-func (w *writeService) tableOf(name string) (*tableEntry, error) {
+func (s *Server) tableOf(name string) (*tableEntry, error) {
 	part := strings.Split(name, "/")
 	if len(part) != 6 || part[0] != "projects" || part[2] != "datasets" || part[4] != "tables" {
 		return nil, status.Errorf(codes.InvalidArgument, "Invalid table name %q", name)
 	}
 	var t *tableEntry
 	err := fmt.Errorf("%w: Project %s", errNotFound, part[1])
-	if part[1] == w.s.project {
-		t, err = w.s.catalog.table(part[3], part[5])
+	if part[1] == s.project {
+		t, err = s.catalog.table(part[3], part[5])
 	}
 	if err != nil {
 		return nil, storageStatus(codes.NotFound, storagepb.StorageError_TABLE_NOT_FOUND, name, err.Error()).Err()
@@ -96,7 +96,7 @@ func (w *writeService) destination(name string) (*tableEntry, *stream, error) {
 		}
 		id = "_default"
 	}
-	t, err := w.tableOf(table)
+	t, err := w.s.tableOf(table)
 	if err != nil || id == "_default" {
 		return t, nil, err
 	}
@@ -123,7 +123,7 @@ func (w *writeService) CreateWriteStream(ctx context.Context, req *storagepb.Cre
 	if err := w.fault("CreateWriteStream"); err != nil {
 		return nil, err
 	}
-	t, err := w.tableOf(req.GetParent())
+	t, err := w.s.tableOf(req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (w *writeService) BatchCommitWriteStreams(ctx context.Context, req *storage
 	if err := w.fault("BatchCommitWriteStreams"); err != nil {
 		return nil, err
 	}
-	t, err := w.tableOf(req.GetParent())
+	t, err := w.s.tableOf(req.GetParent())
 	if err != nil {
 		return nil, err
 	}
