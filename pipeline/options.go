@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -212,6 +214,7 @@ func (o *Options) RegisterFlags(fs *flag.FlagSet) {
 var (
 	datasetPattern      = regexp.MustCompile(`^([a-z][a-z0-9.:-]*\.)?[A-Za-z0-9_]+$`)
 	subscriptionPattern = regexp.MustCompile(`^(projects/[^/]+/subscriptions/)?[A-Za-z][A-Za-z0-9._~%+-]{2,254}$`)
+	tablePattern        = regexp.MustCompile(`^[_a-zA-Z0-9][-_.a-zA-Z0-9]{0,49}$`)
 	topicPattern        = regexp.MustCompile(`^(projects/[^/]+/topics/)?[A-Za-z][A-Za-z0-9._~%+-]{2,254}$`)
 )
 
@@ -258,6 +261,11 @@ func (o *Options) Validate() error {
 	if o.Subscription != "" && !subscriptionPattern.MatchString(o.Subscription) {
 		wrong("--subscription=%s is not a subscription: give projects/PROJECT/subscriptions/NAME, or NAME", o.Subscription)
 	}
+	for _, name := range []string{o.Subscription, o.Topic} {
+		if base := name[strings.LastIndexByte(name, '/')+1:]; strings.HasPrefix(strings.ToLower(base), "goog") {
+			wrong("%s: names that begin with goog are Google's: give another", name)
+		}
+	}
 	if name := o.Subscription + o.Topic; name != "" && !strings.HasPrefix(name, "projects/") && o.Project == "" {
 		wrong("%s names no project: give --project, or the full name", name)
 	}
@@ -267,7 +275,7 @@ func (o *Options) Validate() error {
 		}
 	}
 	if o.PubSubPullers < 1 || o.PubSubPullers > 256 {
-		wrong("--pubsub_pullers=%d is not between 1 and 256", o.PubSubPullers)
+		wrong("--pubsub_pullers=%d is not between 1 and 256: give such a number", o.PubSubPullers)
 	}
 	if o.UntilIdle && (!o.Streaming() || o.Runner == RunnerDataflow || o.Runner == RunnerFlink) {
 		wrong("--until_idle ends a job that reads --subscription, and neither on Dataflow (drain that one) nor on Flink (stop that one with a savepoint)")
@@ -300,14 +308,24 @@ func (o *Options) Validate() error {
 	if o.BigtableInstance != "" && o.Project == "" {
 		wrong("--bigtable_instance=%s needs --project", o.BigtableInstance)
 	}
-	if o.AllowedLateness < 0 || o.WatermarkSlack < 0 {
-		wrong("--allowed_lateness and --watermark_slack cannot be negative")
+	if strings.ContainsAny(o.BigtableInstance, "/ ") && o.Runner != RunnerDataflow { // where more is said
+		wrong("--bigtable_instance=%s is not an instance: give its id alone", o.BigtableInstance)
+	}
+	if !tablePattern.MatchString(o.BigtableTable) {
+		wrong("--bigtable_table=%s is not a table: give up to 50 letters, digits, underscores, hyphens and dots", o.BigtableTable)
+	}
+	errs = append(errs, o.validateEndpoints()...)
+	if o.AllowedLateness < 0 {
+		wrong("--allowed_lateness=%v is negative: give 0 or more", o.AllowedLateness)
+	}
+	if o.WatermarkSlack < 0 {
+		wrong("--watermark_slack=%v is negative: give 0 or more", o.WatermarkSlack)
 	}
 	if o.EarlyFirings != 0 && o.EarlyFirings < time.Second {
 		wrong("--early_firings=%v is less than 1s: give 1s to 1m, or 0 for none", o.EarlyFirings)
 	}
 	if o.Shards < 1 || o.Shards > 10_000 {
-		wrong("--shards=%d is not between 1 and 10000", o.Shards)
+		wrong("--shards=%d is not between 1 and 10000: give such a number", o.Shards)
 	}
 	agents, err := useragent.SharedCacheFor(o.UserAgentRules)
 	if err != nil {
@@ -317,6 +335,28 @@ func (o *Options) Validate() error {
 		wrong("--pixel_paths or --parameters: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+// validateEndpoints checks the addresses of services other than Google's.
+func (o *Options) validateEndpoints() (errs []error) {
+	if e := o.PubSubEndpoint; e != "" {
+		if host, port, err := net.SplitHostPort(e); err != nil || host == "" || port == "" {
+			errs = append(errs, fmt.Errorf("--pubsub_endpoint=%s is not an address: give host:port", e))
+		}
+	}
+	for _, e := range []struct{ name, value string }{
+		{"bigquery_storage_endpoint", o.BigQueryStorageEndpoint}, {"bigtable_endpoint", o.BigtableEndpoint},
+	} {
+		if sink.CheckEndpoint(e.value) != nil {
+			errs = append(errs, fmt.Errorf("--%s=%s is not an address: give host:port", e.name, e.value))
+		}
+	}
+	if e := o.BigQueryEndpoint; e != "" {
+		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, fmt.Errorf("--bigquery_endpoint=%s is not a URL: give http://host:port", e))
+		}
+	}
+	return errs
 }
 
 func (o *Options) validateGroups() (errs []error) {

@@ -24,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 	"cloud.google.com/go/storage"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/universal/runnerlib"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -197,15 +199,21 @@ func startCloud(t *testing.T, binary string) *cloud {
 	return c
 }
 
-// launch runs the job's command against the cloud and returns what it printed.
+// launch runs the job's command against Dataflow and returns what it printed.
 func (c *cloud) launch(t *testing.T, flags ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, c.binary, append([]string{
+	return c.run(t, append([]string{
 		"--project=p-test", "--region=europe-west1", "--staging_location=gs://staging/jobs",
 		"--dataflow_endpoint=" + c.dataflow.URL + "/",
 	}, flags...)...)
+}
+
+// run runs the job's command and returns what it printed.
+func (c *cloud) run(t *testing.T, flags ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.binary, flags...)
 	var out, errs bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
@@ -338,7 +346,7 @@ func testUpdate(t *testing.T, c *cloud) {
 // A template is the same job in a file, and nothing is submitted. The launcher of
 // a Flex Template asks for one, and may name no runner.
 func testTemplate(t *testing.T, c *cloud) {
-	if stdout, stderr, code := c.launch(t, append(streaming, "--template_location=gs://staging/templates/job")...); code != cli.ExitOK {
+	if stdout, stderr, code := c.launch(t, append(streaming, "-template_location=gs://staging/templates/job")...); code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout, stderr)
 	}
 	if n := len(c.dataflow.jobs()); n != 0 {
@@ -353,16 +361,38 @@ func testTemplate(t *testing.T, c *cloud) {
 	}
 }
 
-// A dry run prints the job, and nothing else, on standard output, and leaves
-// nothing behind.
+// A dry run prints the job, and nothing else. It needs no credentials, asks
+// nobody anything, and leaves nothing behind.
 func testDryRun(t *testing.T, c *cloud) {
-	stdout, stderr, code := c.launch(t, append(streaming, "--runner=dataflow", "--dry_run")...)
-	var j job
-	if err := json.Unmarshal([]byte(stdout), &j); code != cli.ExitOK || err != nil || j.Name != "pixelbeam" {
-		t.Errorf("exit %d, %v\n%s\n%s", code, err, stdout, stderr)
+	var asked atomic.Int64
+	google := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.NotFound(w, r)
+	}))
+	defer google.Close()
+	address := strings.TrimPrefix(google.URL, "http://")
+	for name, env := range map[string][]string{
+		"no credentials": {"STORAGE_EMULATOR_HOST=", "GOOGLE_APPLICATION_CREDENTIALS=/nowhere"},
+		"credentials":    {"STORAGE_EMULATOR_HOST=" + address, "HTTPS_PROXY=" + google.URL},
+	} {
+		dry := *c
+		dry.env = append(slices.Clone(c.env), env...)
+		stdout, stderr, code := dry.launch(t, append(streaming, "--runner=dataflow", "--dry-run")...)
+		var j job
+		if err := json.Unmarshal([]byte(stdout), &j); code != cli.ExitOK || err != nil || j.Name != "pixelbeam" || stderr != "" {
+			t.Errorf("%s: exit %d, %v\n%s\n%s", name, code, err, stdout, stderr)
+		}
+		for _, secret := range []string{"secret-access-token", "PRIVATE KEY", "launcher@"} {
+			if strings.Contains(stdout, secret) {
+				t.Errorf("%s: it prints the secret %q", name, secret)
+			}
+		}
 	}
 	if n := len(c.dataflow.jobs()); n != 0 {
 		t.Errorf("%d jobs were created", n)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("Google was asked %d times", n)
 	}
 }
 
@@ -395,7 +425,9 @@ func TestLaunchErrorsComeTogether(t *testing.T) {
 func flagValues() (restore func()) {
 	values := map[string]string{}
 	flag.VisitAll(func(f *flag.Flag) { values[f.Name] = f.Value.String() })
+	hints, overrides := jobopts.ResourceHints, jobopts.SdkHarnessContainerImageOverrides // setting these adds to them
 	return func() {
+		jobopts.ResourceHints, jobopts.SdkHarnessContainerImageOverrides = hints, overrides
 		for name, value := range values {
 			if f := flag.Lookup(name); f.Value.String() != value {
 				flag.Set(name, value)

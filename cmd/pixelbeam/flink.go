@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,6 +109,12 @@ func (l *flinkLaunch) check() error {
 		wrong("--environment_type=LOOPBACK has the workers in this process, which may end: give PROCESS, EXTERNAL or DOCKER")
 	default:
 		wrong("--environment_type=%s is not known: give PROCESS, EXTERNAL or DOCKER", l.value("environment_type"))
+	}
+	if n, err := strconv.Atoi(l.value("parallelism")); err == nil && n < 1 && n != -1 {
+		wrong("--parallelism=%d is less than 1: give a number of subtasks, or leave it out for the cluster's default", n)
+	}
+	if info, err := os.Stat(l.value("worker_binary")); err != nil || info.IsDir() {
+		wrong("--worker_binary=%s cannot be read: give the pixelbeam that the workers are to run", l.value("worker_binary"))
 	}
 	if l.value("job_name") == "" {
 		wrong("--job_name is empty: give the name under which Flink is asked for the job's checkpoints")

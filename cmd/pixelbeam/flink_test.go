@@ -49,7 +49,7 @@ func testJobServer(t *testing.T, c *cloud) {
 	if err := os.WriteFile(filepath.Join(dir, "entries.jsonl"), entries.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, stderr, code := c.launch(t, "--runner=FlinkRunner", "--endpoint="+startJobServer(t),
+	stdout, stderr, code := c.run(t, "--runner=FlinkRunner", "--endpoint="+startJobServer(t),
 		"--environment_type=EXTERNAL", "--environment_config="+startWorkerPool(t, c.binary),
 		"--input="+filepath.Join(dir, "entries.jsonl"), "--output_json="+filepath.Join(dir, "out"))
 	if code != cli.ExitOK || !strings.Contains(stderr, "Submitted job: ") {

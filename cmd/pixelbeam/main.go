@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -25,7 +26,13 @@ import (
 	"pixelbeam/transforms/impression"
 )
 
-func main() { cli.Main(command()) }
+func main() {
+	cmd := command()
+	// Launchers and runners may write flags as package flag allows it, with which
+	// Beam's programs read them.
+	os.Args = append(os.Args[:1], cli.GoStyle(cmd, os.Args[1:])...)
+	cli.Main(cmd)
+}
 
 const long = `Turns the load balancer logs of an advertising pixel into data.
 
@@ -65,31 +72,40 @@ func command() *cobra.Command {
 		Short:   "The Pixelbeam job: pixel log entries in, impressions, counts and profiles out",
 		Long:    long,
 		Example: examples,
-		Args:    cobra.NoArgs,
+		Args:    cobra.ArbitraryArgs, // the check tells of them, with all else
 	}
 	cli.GoFlags(cmd, "", own)
 	cli.GoFlags(cmd, "Beam and runner flags", flag.CommandLine)
+	cli.Underscores(cmd)
+	var l *launch
+	var f *flinkLaunch
+	// check returns all that is wrong with the command line, joined.
+	check := func() error {
+		given := cmd.Flags().Changed
+		opts.Project = flag.Lookup("project").Value.String()
+		opts.Runner = runner(opts.Runner, given("runner"))
+		errs := []error{checkArgs(cmd.Flags().Args()), opts.Validate(), checkPlace(opts.Runner, given), checkBeamFlags(flag.CommandLine)}
+		switch opts.Runner {
+		case pipeline.RunnerDataflow:
+			l = &launch{opts: opts, set: flag.CommandLine, given: given}
+			errs = append(errs, l.defaults(), l.check())
+		case pipeline.RunnerFlink:
+			f = &flinkLaunch{opts: &opts, set: flag.CommandLine, given: given}
+			errs = append(errs, f.defaults(), f.check())
+			submission.options, submission.log = f.runnerOptions(), cmd.ErrOrStderr()
+		default:
+			errs = append(errs, checkLocalCredentials(&opts))
+		}
+		return errors.Join(errs...)
+	}
+	cli.CheckFlags(cmd, check)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if b.asked() {
 			return b.run(cmd.Context(), cmd.ErrOrStderr())
 		}
 		onWorker(cmd.Context())
 		beam.Init() // On a worker this serves, and never returns.
-		opts.Project = flag.Lookup("project").Value.String()
-		opts.Runner = runner(opts.Runner, cmd.Flags().Changed("runner"))
-		var l *launch
-		errs := []error{opts.Validate()}
-		if opts.Runner == pipeline.RunnerDataflow {
-			l = &launch{opts: opts, set: flag.CommandLine, given: cmd.Flags().Changed}
-			errs = append(errs, l.defaults(), l.check())
-		}
-		var f *flinkLaunch
-		if opts.Runner == pipeline.RunnerFlink {
-			f = &flinkLaunch{opts: &opts, set: flag.CommandLine, given: cmd.Flags().Changed}
-			errs = append(errs, f.defaults(), f.check())
-			submission.options, submission.log = f.runnerOptions(), cmd.ErrOrStderr()
-		}
-		if err := errors.Join(errs...); err != nil {
+		if err := check(); err != nil {
 			return cli.Usage(err)
 		}
 		pipeline.Quiet(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})))

@@ -43,6 +43,13 @@ func parseEndpoint(s string) (endpoint, error) {
 	return endpoint{Address: address, Plain: plain}, nil
 }
 
+// CheckEndpoint returns an error unless the endpoint of a sink can be one: empty, or
+// HOST:PORT, with http:// or https:// before it or not.
+func CheckEndpoint(s string) error {
+	_, err := parseEndpoint(s)
+	return err
+}
+
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -78,6 +78,7 @@ func Run(ctx context.Context, cmd *cobra.Command, args []string, stdout, stderr 
 
 	entered := false
 	prepare(cmd, &entered)
+	ctx = collectFlagErrors(ctx, cmd, args)
 	called, err := cmd.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime/debug"
@@ -125,9 +126,9 @@ func TestRun(t *testing.T) {
 			err: "tool: unknown command \"gte\" (did you mean \"get\"?)\nRun 'tool profile --help' for usage.\n"},
 		{name: "group alone", args: []string{"profile"}, code: 0, out: "Get one"},
 		{name: "unknown flag", args: []string{"do", "--cuont=1", "well"}, code: 2,
-			err: "tool: unknown flag: --cuont\nRun 'tool do --help' for usage.\n"},
+			err: "tool: unknown flag: --cuont (did you mean --count?)\nRun 'tool do --help' for usage.\n"},
 		{name: "bad flag value", args: []string{"do", "--count=x", "well"}, code: 2,
-			err: "tool: invalid argument \"x\" for \"--count\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nRun 'tool do --help' for usage.\n"},
+			err: "tool: --count=x is not a whole number that it can hold: give one\nRun 'tool do --help' for usage.\n"},
 		{name: "missing argument", args: []string{"do"}, code: 2,
 			err: "tool: accepts 1 arg(s), received 0\nRun 'tool do --help' for usage.\n"},
 		{name: "version", args: []string{"--version"}, code: 0, out: "tool " + Build().String() + "\nuser agent rules: " + useragent.Version() + "\n"},
@@ -348,6 +349,56 @@ func TestSignals(t *testing.T) {
 			}
 			return
 		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// All flags that cannot be read are told of, with what CheckFlags finds besides.
+func TestFlagErrors(t *testing.T) {
+	command := func() *cobra.Command {
+		cmd := &cobra.Command{Use: "thing", RunE: func(*cobra.Command, []string) error { return nil }}
+		cmd.Flags().Int("number", 1, "how many")
+		cmd.Flags().Duration("for_time", 0, "how long")
+		cmd.Flags().Bool("really", false, "whether")
+		cmd.Flags().StringSlice("words", nil, "what")
+		return cmd
+	}
+	sub := command()
+	root := &cobra.Command{Use: "all"}
+	root.AddCommand(sub)
+	checked := command()
+	CheckFlags(checked, func() error {
+		if n, err := checked.Flags().GetInt("number"); err != nil || n != 1 {
+			return fmt.Errorf("number is %d (%v)", n, err)
+		}
+		return errors.New("the rest")
+	})
+	Underscores(checked)
+	for _, test := range []struct {
+		cmd  *cobra.Command
+		args string
+		want string
+	}{
+		{command(), "--number=x --numbre=2 --for_time=y --words=a --really=z -q",
+			"--number=x is not a whole number that it can hold: give one\n" +
+				"unknown flag: --numbre (did you mean --number?)\n" +
+				"--for_time=y is not a duration, such as 30s or 10m: give one\n" +
+				"--really=z is not true or false: give one\n" +
+				"unknown shorthand flag: 'q' in -q"},
+		{root, "thing --wholly --number 5 --number", "unknown flag: --wholly ('all thing --help' lists the flags)\nflag needs an argument: --number"},
+		{checked, "--number=x --for-time=y", "--number=x is not a whole number that it can hold: give one\n" +
+			"--for_time=y is not a duration, such as 30s or 10m: give one\nthe rest"},
+	} {
+		var stderr bytes.Buffer
+		code := Run(t.Context(), test.cmd, strings.Fields(test.args), io.Discard, &stderr)
+		var got []string
+		for line := range strings.Lines(stderr.String()) {
+			if _, text, ok := strings.Cut(line, ": "); ok && !strings.HasPrefix(line, "Run '") {
+				got = append(got, strings.TrimSpace(text))
+			}
+		}
+		if code != ExitUsage || strings.Join(got, "\n") != test.want {
+			t.Errorf("%s: exit %d\n%s\nwant\n%s", test.args, code, strings.Join(got, "\n"), test.want)
 		}
 	}
 }
