@@ -13,11 +13,12 @@ import (
 	"cloud.google.com/go/bigquery"
 	"github.com/spf13/cobra"
 	"google.golang.org/api/iterator"
+
+	"pixelbeam/cmd/internal/cli"
 )
 
-// settling is how long after its end a minute may still change: the default
-// allowed lateness, and the time to write.
-const settling = 13 * time.Minute
+// timeToWrite is how long the job takes, at most, to write what it has to.
+const timeToWrite = 3 * time.Minute
 
 type ledgerFlags struct {
 	queryFlags
@@ -27,7 +28,18 @@ type ledgerFlags struct {
 }
 
 // span is a range of whole minutes.
-type span struct{ from, to timeFlag }
+type span struct {
+	from, to timeFlag
+	lateness time.Duration // that the job allows
+}
+
+// settling is how long after its end a minute may still change.
+func (s *span) settling() time.Duration { return s.lateness + timeToWrite }
+
+// closed is the end of the last minute that cannot change any more.
+func (s *span) closed(now time.Time) time.Time {
+	return now.Add(-s.settling()).UTC().Truncate(time.Minute)
+}
 
 // timeFlag is a point in time on the command line.
 type timeFlag struct{ time.Time }
@@ -38,6 +50,9 @@ func (t *timeFlag) String() string {
 	}
 	return t.Format(time.RFC3339)
 }
+
+// exact writes the time with its fraction of a second.
+func (t *timeFlag) exact() string { return t.Format(time.RFC3339Nano) }
 
 func (t *timeFlag) Type() string { return "time" }
 
@@ -54,18 +69,31 @@ func (t *timeFlag) Set(s string) error {
 func (s *span) register(cmd *cobra.Command, to string) {
 	cmd.Flags().Var(&s.from, "from", "first minute, a `time` such as 2026-01-15T12:00:00Z or 2026-01-15 (default: 24 hours before --to)")
 	cmd.Flags().Var(&s.to, "to", "end, a `time`, itself not included (default: "+to+")")
+	cmd.Flags().DurationVar(&s.lateness, "allowed_lateness", 10*time.Minute, "what the job allows: so long, and 3 minutes, after its end a minute may still change")
 }
 
-// settle fills in what was not given, and cuts to whole minutes.
-func (s *span) settle(end time.Time) error {
-	if s.to.IsZero() {
-		s.to.Time = end
+// settle fills in what was not given. Minutes are whole: those at the ends that are in
+// the span in part are taken whole, which notes are told of.
+func (s *span) settle(end time.Time, notes io.Writer) error {
+	if s.lateness < 0 {
+		return fmt.Errorf("--allowed_lateness=%v is less than 0", s.lateness)
 	}
-	s.to.Time = s.to.UTC().Truncate(time.Minute)
+	if s.to.IsZero() {
+		s.to.Time = end.Truncate(time.Minute)
+	}
+	if whole := s.to.Truncate(time.Minute); !whole.Equal(s.to.Time) {
+		whole = whole.Add(time.Minute)
+		fmt.Fprintf(notes, "pixelctl: --to=%s is taken as %s: minutes are whole\n", s.to.exact(), whole.UTC().Format(time.RFC3339))
+		s.to.Time = whole
+	}
 	if s.from.IsZero() {
 		s.from.Time = s.to.Add(-24 * time.Hour)
 	}
-	s.from.Time = s.from.UTC().Truncate(time.Minute)
+	if whole := s.from.Truncate(time.Minute); !whole.Equal(s.from.Time) {
+		fmt.Fprintf(notes, "pixelctl: --from=%s is taken as %s: minutes are whole\n", s.from.exact(), whole.UTC().Format(time.RFC3339))
+		s.from.Time = whole
+	}
+	s.from.Time, s.to.Time = s.from.UTC(), s.to.UTC()
 	if !s.from.Before(s.to.Time) {
 		return fmt.Errorf("--from=%s is not before --to=%s", s.from.String(), s.to.String())
 	}
@@ -92,8 +120,9 @@ Deliveries that come when the books of their minute are closed cannot be compare
 with what came before: as many rows may be missing (unmatched). Entries of a run of the job that was killed before it wrote its
 books are recovered, if pixelctl restate has entered them.
 
-A minute that ended less than ` + settling.String() + ` ago is open: late entries may be
-on their way, so that it is shown and not judged (see --settled). If another does not
+A minute that ended less than the allowed lateness and 3 minutes ago is open: late
+entries may be on their way, so that it is shown and not judged (see
+--allowed_lateness and --settled). If another does not
 balance, the last column says where, and the exit code is 1.`,
 		Example: `  pixelctl ledger --from=2026-01-15T12:00 --to=2026-01-15T13:00
   pixelctl ledger --format=csv >books.csv`,
@@ -197,8 +226,8 @@ var ledgerSchema = bigquery.Schema{
 
 func (l *ledgerFlags) run(ctx context.Context, out, notes io.Writer) error {
 	now := l.now()
-	if err := l.span.settle(now.Add(time.Minute)); err != nil {
-		return err
+	if err := l.span.settle(now.Add(time.Minute), notes); err != nil {
+		return cli.Usage(err)
 	}
 	client, dataset, err := l.connect(ctx)
 	if err != nil {
@@ -229,7 +258,7 @@ func (l *ledgerFlags) run(ctx context.Context, out, notes io.Writer) error {
 		status := "balanced"
 		if faults := b.faults(counted); len(faults) > 0 {
 			status = strings.Join(faults, "; ")
-			if !l.settled && minute.Add(time.Minute+settling).After(now) {
+			if !l.settled && minute.Add(time.Minute+l.span.settling()).After(now) {
 				status = "open: " + status
 				open++
 			} else {

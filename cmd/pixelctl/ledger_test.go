@@ -15,7 +15,14 @@ import (
 func localTables(t *testing.T) (*bigqueryd.Server, func(sql string)) {
 	t.Helper()
 	isolate(t)
-	server, err := bigqueryd.Start(bigqueryd.Options{})
+	return startTables(t, bigqueryd.Options{})
+}
+
+// startTables starts a local BigQuery with all tables, which the working directory
+// names. do runs a statement.
+func startTables(t testing.TB, opts bigqueryd.Options) (_ *bigqueryd.Server, do func(sql string)) {
+	t.Helper()
+	server, err := bigqueryd.Start(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 // isolate puts the test in an empty folder, without the variables that name a
 // Pixelbeam.
-func isolate(t *testing.T) {
+func isolate(t testing.TB) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	for _, name := range []string{cli.DataVariable, emulatorVariable, "GOOGLE_CLOUD_PROJECT"} {

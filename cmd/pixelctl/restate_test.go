@@ -1,10 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pixelbeam/cmd/internal/cli"
+	"pixelbeam/local/bigqueryd"
 	"pixelbeam/local/bigtabled"
 	"pixelbeam/schemas"
 )
@@ -12,21 +21,7 @@ import (
 // Windows are restated from the raw rows, once, and only where they differ.
 func TestRestate(t *testing.T) {
 	server, do := localTables(t)
-	profiles, err := bigtabled.Start("127.0.0.1:0", bigtabled.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { profiles.Close() })
-	if err := profiles.EnsureTable(t.Context(), server.Project(), "i", schemas.Profiles()); err != nil {
-		t.Fatal(err)
-	}
-	e := cli.Endpoints{
-		BigQueryREST: server.RESTEndpoint(), BigQueryStorage: server.GRPCEndpoint(), Bigtable: profiles.Addr(),
-		Project: server.Project(), Dataset: "d", Instance: "i",
-	}
-	if err := e.Write("."); err != nil {
-		t.Fatal(err)
-	}
+	startProfiles(t, server)
 	// Five entries of two minutes, one of them twice; one is invalid, one a click.
 	do(`INSERT INTO impressions (insert_id, event_time, event_type, campaign_id, user_id, device_type, invalid_reasons) VALUES
 		('a', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', 'spring', 'ann', 'mobile', []),
@@ -40,6 +35,9 @@ func TestRestate(t *testing.T) {
 	}
 	expect := func(what, want string, got result) {
 		t.Helper()
+		if strings.Contains(got.errors, "by queries") {
+			t.Errorf("%s: no read sessions: %s", what, got.errors)
+		}
 		if got.code != 0 || !strings.Contains(got.out, want) {
 			t.Errorf("%s: exit code %d, want %q in\n%s\n%s", what, got.code, want, got.out, got.errors)
 		}
@@ -148,9 +146,263 @@ func TestRestateRefusesOpenWindows(t *testing.T) {
 	if got.code != cli.ExitFailure || !strings.Contains(got.errors, "may still write") || !strings.Contains(got.errors, "--settled") {
 		t.Errorf("exit code %d: %s", got.code, got.errors)
 	}
-	for _, args := range [][]string{{"--parts=-1"}, {"--at_once=1s"}, {"--from=2026-01-15", "--to=2026-01-15"}} {
+	for _, args := range [][]string{
+		{"--parts=-1"}, {"--at_once=1s"}, {"--from=2026-01-15", "--to=2026-01-15"}, {"--memory=1"}, {"--read_api=rest"}, {"--allowed_lateness=-1s"},
+	} {
 		if got := run(t.Context(), "", append([]string{"restate", "--data=."}, args...)...); got.code != cli.ExitUsage {
 			t.Errorf("%v: exit code %d: %s", args, got.code, got.errors)
 		}
+	}
+}
+
+// A job that allows more lateness may still write what another had closed.
+func TestRestateAsksForTheLateness(t *testing.T) {
+	_, do := localTables(t)
+	do(oneEntry)
+	now := time.Date(2026, 1, 15, 10, 30, 0, 0, time.UTC)
+	restate := func(lateness time.Duration) error {
+		r := &restateFlags{
+			readAPI: readAuto, memory: 64, atOnce: time.Hour, now: func() time.Time { return now },
+			span: span{from: at(t, "2026-01-15T10:00"), to: at(t, "2026-01-15T10:01"), lateness: lateness},
+		}
+		return r.check(io.Discard)
+	}
+	if err := restate(10 * time.Minute); err != nil {
+		t.Errorf("10 minutes: %v", err)
+	}
+	if err := restate(time.Hour); err == nil || !strings.Contains(err.Error(), "may still write windows after 2026-01-15T09:27:00Z") {
+		t.Errorf("an hour: %v", err)
+	}
+}
+
+// What is named in part is taken whole, and said to be; any offset is the same time.
+func TestSpan(t *testing.T) {
+	for _, test := range []struct{ from, to, wantFrom, wantTo, note string }{
+		{"2026-01-15T10:00", "2026-01-15T11:00", "2026-01-15T10:00:00Z", "2026-01-15T11:00:00Z", ""},
+		{"2026-01-15 10:00", "2026-01-16", "2026-01-15T10:00:00Z", "2026-01-16T00:00:00Z", ""},
+		{"2026-01-15T10:00:30Z", "2026-01-15T10:00:30.000001Z", "2026-01-15T10:00:00Z", "2026-01-15T10:01:00Z",
+			"pixelctl: --to=2026-01-15T10:00:30.000001Z is taken as 2026-01-15T10:01:00Z: minutes are whole\n" +
+				"pixelctl: --from=2026-01-15T10:00:30Z is taken as 2026-01-15T10:00:00Z: minutes are whole\n"},
+		// The hour that a change of clocks repeats is two hours.
+		{"2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00", "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", ""},
+		{"2026-01-15T10:00:00+05:45", "2026-01-15T10:00:00Z", "2026-01-15T04:15:00Z", "2026-01-15T10:00:00Z", ""},
+		{"", "2026-01-15T10:00:20Z", "2026-01-14T10:01:00Z", "2026-01-15T10:01:00Z", "pixelctl: --to=2026-01-15T10:00:20Z is taken as 2026-01-15T10:01:00Z: minutes are whole\n"},
+		{"", "", "2026-01-14T12:00:00Z", "2026-01-15T12:00:00Z", ""},
+	} {
+		var s span
+		for text, to := range map[string]*timeFlag{test.from: &s.from, test.to: &s.to} {
+			if text != "" {
+				*to = at(t, text)
+			}
+		}
+		var notes strings.Builder
+		err := s.settle(time.Date(2026, 1, 15, 12, 0, 59, 0, time.UTC), &notes)
+		if err != nil || s.from.String() != test.wantFrom || s.to.String() != test.wantTo || notes.String() != test.note {
+			t.Errorf("%q to %q: %s to %s, %v, notes %q", test.from, test.to, s.from.String(), s.to.String(), err, notes.String())
+		}
+	}
+}
+
+// The rows of groups are counted whether views read them or not, also those of a table
+// that lacks newer columns.
+func TestRestateReadsTablesOfGroups(t *testing.T) {
+	_, do := localTables(t)
+	do(`CREATE TABLE impressions_for_retail (insert_id STRING NOT NULL, event_time TIMESTAMP NOT NULL, event_type STRING, advertiser_id STRING, user_id STRING)`)
+	do(`INSERT INTO impressions (insert_id, event_time, event_type, advertiser_id, invalid_reasons) VALUES ('a', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', 'x', ['bot'])`)
+	do(`INSERT INTO impressions_for_retail (insert_id, event_time, event_type, advertiser_id) VALUES
+		('b', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', 'acme'), ('b', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', 'acme'),
+		('a', TIMESTAMP '2026-01-15 10:00:01+00', 'impression', 'x')`) // a row of before its advertiser was in no group
+	for _, api := range []string{"storage", "query"} {
+		got := run(t.Context(), "", "restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T10:10", "--dry_run", "--read_api="+api)
+		if got.code != 0 || !strings.Contains(got.out, "Read 2 impressions of 1 windows, would write 2 counts") {
+			t.Errorf("%s: exit code %d: %s%s", api, got.code, got.out, got.errors)
+		}
+	}
+}
+
+// Copies of an entry may differ, as those of a replay with another list do: one
+// counts, always the same, whichever came first. impressions_unique takes the one that was
+// received first.
+func TestRestateCopiesThatDiffer(t *testing.T) {
+	const early, late = "TIMESTAMP '2026-01-15 10:00:02+00'", "TIMESTAMP '2026-01-15 10:00:03+00'"
+	row := func(received, campaign, user, reasons string) string {
+		return fmt.Sprintf(`('a', TIMESTAMP '2026-01-15 10:00:01+00', %s, 'impression', '%s', '%s', %s)`, received, campaign, user, reasons)
+	}
+	for _, test := range []struct {
+		name string
+		rows []string
+		want string // campaign,gross,invalid
+	}{
+		{"received first", []string{row(late, "later", "bob", "['bot']"), row(early, "first", "ann", "[]")}, "first,1,0\n"},
+		{"NULL first", []string{row(early, "later", "bob", "[]"), row("NULL", "first", "ann", "['bot']")}, "first,1,1\n"},
+		{"by what they are", []string{row(early, "a", "ann", "['bot']"), row(early, "b", "bob", "[]"), row(early, "c", "cy", "[]")}, "b,1,0\n"},
+	} {
+		for _, reverse := range []bool{false, true} {
+			_, do := localTables(t)
+			rows := slices.Clone(test.rows)
+			if reverse {
+				slices.Reverse(rows)
+			}
+			for _, row := range rows {
+				do(`INSERT INTO impressions (insert_id, event_time, receive_time, event_type, campaign_id, user_id, invalid_reasons) VALUES ` + row)
+			}
+			for _, want := range []string{"Read 1 impressions of 1 windows, wrote 1 counts", "wrote 0 counts"} {
+				got := run(t.Context(), "", "restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T10:10")
+				if got.code != 0 || !strings.Contains(got.out, want) {
+					t.Errorf("%s: exit code %d: %s%s, want %q", test.name, got.code, got.out, got.errors, want)
+				}
+			}
+			got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT campaign_id, gross, invalid FROM impression_counts_current")
+			if got.out != "campaign_id,gross,invalid\n"+test.want {
+				t.Errorf("%s: %s%s, want %s", test.name, got.out, got.errors, test.want)
+			}
+		}
+	}
+}
+
+// Windows that were right are not touched, however few of the job's parts they have.
+func TestRestateFindsTheParts(t *testing.T) {
+	for _, parts := range []int{1, 3, 16, 40} {
+		_, do := localTables(t)
+		for minute := range 9 {
+			for i := range 1 + minute%3 {
+				do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type, user_id) VALUES ('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression', 'u%[2]d')`, minute, i, minute))
+			}
+		}
+		restate := func(args ...string) result {
+			return run(t.Context(), "", append([]string{"restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T11:00"}, args...)...)
+		}
+		if got := restate(fmt.Sprintf("--parts=%d", parts)); got.code != 0 || strings.Contains(got.out, "wrote 0 counts") {
+			t.Fatalf("%d parts: exit code %d: %s%s", parts, got.code, got.out, got.errors)
+		}
+		if got := restate(); got.code != 0 || !strings.Contains(got.out, "wrote 0 counts") {
+			t.Errorf("%d parts, again: exit code %d: %s%s", parts, got.code, got.out, got.errors)
+		}
+		// One window is wrong: the others tell.
+		do(`INSERT INTO impressions (insert_id, event_time, event_type, user_id) VALUES ('late', TIMESTAMP '2026-01-15 10:04:59+00', 'impression', 'u')`)
+		if got := restate(); got.code != 0 || !strings.Contains(got.out, "wrote 1 counts") {
+			t.Errorf("%d parts, one entry more: exit code %d: %s%s", parts, got.code, got.out, got.errors)
+		}
+	}
+}
+
+// A restatement that is interrupted, wherever, leaves what the next one ends, with the
+// same counts as one that was not.
+func TestRestateInterrupted(t *testing.T) {
+	var stop context.CancelFunc
+	stopAt := -1
+	appends := 0
+	server, do := faultyTables(t, func(method string, n int) error {
+		if method == "AppendRows" || method == "ReadRows" {
+			if appends++; appends == stopAt {
+				stop()
+				return errors.New("gone")
+			}
+		}
+		return nil
+	})
+	startProfiles(t, server)
+	for minute := range 6 {
+		do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type, user_id, campaign_id) VALUES
+			('%d-a', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression', 'ann', 'c'), ('%[1]d-b', TIMESTAMP '2026-01-15 10:%02[1]d:02+00', 'impression', 'bob', 'c')`, minute))
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	args := []string{"restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T11:00", "--parts=4"}
+	interrupted := 0
+	for stopAt = 1; ; stopAt++ {
+		var ctx context.Context
+		ctx, stop = context.WithCancel(t.Context())
+		appends = 0
+		do("DELETE FROM impression_counts WHERE window_start >= TIMESTAMP '2026-01-15 10:02:00+00'")
+		got := run(ctx, "", args...)
+		stop()
+		if got.code == 0 {
+			break // it came to its end before
+		}
+		interrupted++
+		if !strings.Contains(got.errors, "interrupted") || !strings.Contains(got.errors, "the same command does the rest") {
+			t.Errorf("stopped at %d: exit code %d: %s%s", stopAt, got.code, got.out, got.errors)
+		}
+		was := stopAt
+		stopAt = -1
+		if got := run(t.Context(), "", args...); got.code != 0 {
+			t.Fatalf("after it was stopped at %d: %s", was, got.errors)
+		}
+		if got := run(t.Context(), "", args...); !strings.Contains(got.out, "wrote 0 counts, 0 profile updates and 0 ledger entries") {
+			t.Errorf("after it was stopped at %d, again: %s%s", was, got.out, got.errors)
+		}
+		stopAt = was
+	}
+	if interrupted < 2 {
+		t.Errorf("it was interrupted %d times", interrupted)
+	}
+	stopAt = -1
+	got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT SUM(gross) AS gross, COUNT(*) AS n FROM impression_counts_current WHERE gross > 0")
+	if got.out != "gross,n\n12,6\n" {
+		t.Errorf("counts %s%s", got.out, got.errors)
+	}
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+// With little memory rows lie in a file and windows are counted in many passes: the
+// outcome is the same.
+func TestRestateInLittleMemory(t *testing.T) {
+	server, do := faultyTables(t, nil)
+	startProfiles(t, server)
+	do(`INSERT INTO impressions (insert_id, event_time, receive_time, event_type, campaign_id, user_id, page_url, invalid_reasons)
+		SELECT CONCAT('id', CAST(MOD(x, 4500) AS STRING)), TIMESTAMP_ADD(TIMESTAMP '2026-01-15 10:00:00+00', INTERVAL MOD(x, 4500) * 40 MILLISECOND),
+			TIMESTAMP '2026-01-15 10:05:00+00', 'impression', CONCAT('c', CAST(MOD(x, 7) AS STRING)), CONCAT('u', CAST(MOD(x, 400) AS STRING)),
+			REPEAT('https://example.com/', MOD(x, 50)), IF(MOD(x, 11) = 0, ['bot'], [])
+		FROM UNNEST(GENERATE_ARRAY(1, 9000)) AS x`) // each entry twice, half of them with another campaign
+	restate := func(memory int) *restater {
+		restater := openRestater(t, io.Discard, nil)
+		restater.flags.memory = memory
+		if err := restater.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return restater
+	}
+	first := restate(1)
+	if first.done.rows != 4500 || first.done.windows != 3 || first.done.counts == 0 || first.done.profiles == 0 {
+		t.Errorf("%+v", first.done)
+	}
+	if again := restate(1024); again.done.counts != 0 || again.done.profiles != 0 {
+		t.Errorf("with more memory: %+v", again.done)
+	}
+	got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT SUM(gross) AS gross FROM impression_counts_current")
+	if got.out != "gross\n4500\n" {
+		t.Errorf("counts %s%s", got.out, got.errors)
+	}
+}
+
+// Nothing is asked of times in which there is nothing.
+func TestRestateOfFarTimes(t *testing.T) {
+	_, do := localTables(t)
+	do(oneEntry)
+	got := run(t.Context(), "", "restate", "--data=.", "--from=1970-01-01", "--to=9999-12-31", "--settled", "--at_once=1m")
+	if got.code != 0 || !strings.Contains(got.out, "Read 1 impressions of 1 windows, wrote 1 counts") {
+		t.Errorf("exit code %d: %s%s", got.code, got.out, got.errors)
+	}
+}
+
+// startProfiles adds a local Bigtable to the local Pixelbeam of the working directory.
+func startProfiles(t testing.TB, server *bigqueryd.Server) {
+	t.Helper()
+	profiles, err := bigtabled.Start("127.0.0.1:0", bigtabled.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { profiles.Close() })
+	if err := profiles.EnsureTable(context.Background(), server.Project(), "i", schemas.Profiles()); err != nil {
+		t.Fatal(err)
+	}
+	e := cli.Endpoints{
+		BigQueryREST: server.RESTEndpoint(), BigQueryStorage: server.GRPCEndpoint(), Bigtable: profiles.Addr(),
+		Project: server.Project(), Dataset: "d", Instance: "i",
+	}
+	if err := e.Write("."); err != nil {
+		t.Fatal(err)
 	}
 }

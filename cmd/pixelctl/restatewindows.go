@@ -2,15 +2,18 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
-	"cloud.google.com/go/bigquery"
+	"github.com/zeebo/xxh3"
 	"google.golang.org/protobuf/proto"
 
+	"pixelbeam/pipeline/sink"
 	"pixelbeam/schemas"
 	pixelbeamv1 "pixelbeam/schemas/pixelbeam/v1"
 	"pixelbeam/transforms/distinct"
@@ -19,218 +22,635 @@ import (
 	"pixelbeam/transforms/rollup"
 )
 
-// rawRows are the impressions, each once.
-const rawRows = `SELECT insert_id, event_time, ARRAY_LENGTH(invalid_reasons) > 0 AS invalid, event_type, advertiser_id, campaign_id,
-  creative_id, placement_id, site_id, user_id, page_url, country, browser, os, device_type
-FROM impressions_unique WHERE event_time >= @from AND event_time < @to`
+var errColumns = errors.New("the table has other columns than this pixelctl knows")
 
-// writtenCounts are the counts that hold, as impression_counts_current has it.
-const writtenCounts = `SELECT window_start, part, pane, gross, invalid, clicks, sketch, advertiser_id, campaign_id, creative_id, placement_id,
-  site_id, country, device_type, event_type
-FROM impression_counts WHERE window_start >= @from AND window_start < @to
-QUALIFY ROW_NUMBER() OVER (PARTITION BY window_start, advertiser_id, campaign_id, creative_id, placement_id, site_id,
-  country, device_type, event_type, part ORDER BY pane DESC, gross DESC, invalid DESC) = 1`
+// rowColumns are the columns of impressions that are counted; from the fifth on they
+// are the texts of an impression.Record, in its order.
+var rowColumns = []string{
+	"event_time", "insert_id", "receive_time", "invalid_reasons", "event_type", "advertiser_id", "campaign_id", "creative_id",
+	"placement_id", "site_id", "user_id", "page_url", "country", "browser", "os", "device_type",
+}
 
-// name of a count: all but its pane.
+// rowTexts is how many texts a record has.
+const rowTexts = 12
+
+func textsOf(r *impression.Record) [rowTexts]*[]byte {
+	return [rowTexts]*[]byte{
+		&r.EventType, &r.AdvertiserID, &r.CampaignID, &r.CreativeID, &r.PlacementID, &r.SiteID,
+		&r.UserID, &r.PageURL, &r.Country, &r.Browser, &r.OS, &r.DeviceType,
+	}
+}
+
+// A row of impressions is kept as: the length of the rest; the hash that names the
+// entry, 16 bytes; a byte of flags; event and receive time in microseconds since the
+// window's start, as varints; and the texts, each with its length.
+const (
+	idBytes     = 16
+	flagInvalid = 1 << 0
+	flagReceive = 1 << 1 // there is a receive time
+)
+
+// rowKeeper puts rows of impressions into a store.
+type rowKeeper struct {
+	to      *writer
+	scratch []byte
+	body    []byte
+	prefix  [binary.MaxVarintLen64]byte
+}
+
+// keep takes a row of rowColumns and returns its window.
+func (k *rowKeeper) keep(row []field) (window int64, err error) {
+	if row[0].null || row[1].null {
+		return 0, fmt.Errorf("a row without event_time or insert_id: %w", errColumns)
+	}
+	var r impression.Record
+	r, k.scratch = impression.NewRecord(row[1].text, row[0].n, k.scratch)
+	window = distinct.WindowStart(r.EventTime)
+	b := binary.BigEndian.AppendUint64(k.body[:0], uint64(r.IDHigh))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.IDLow))
+	flags := byte(0)
+	if row[3].n > 0 { // invalid_reasons
+		flags |= flagInvalid
+	}
+	if !row[2].null {
+		flags |= flagReceive
+	}
+	b = append(b, flags)
+	b = binary.AppendVarint(b, r.EventTime-window)
+	b = binary.AppendVarint(b, row[2].n-window)
+	for _, text := range row[4:] {
+		b = binary.AppendUvarint(b, uint64(len(text.text)))
+		b = append(b, text.text...)
+	}
+	k.body = b
+	n := binary.PutUvarint(k.prefix[:], uint64(len(b)))
+	return window, k.to.add(window, func(dst []byte) []byte {
+		return append(append(dst, k.prefix[:n]...), b...)
+	})
+}
+
+// entryID is the hash that names an entry.
+type entryID struct{ high, low uint64 }
+
+// idOf returns the name of the entry that a kept row is of.
+func idOf(record []byte) (entryID, bool) {
+	if len(record) < idBytes {
+		return entryID{}, false
+	}
+	return entryID{binary.BigEndian.Uint64(record), binary.BigEndian.Uint64(record[8:])}, true
+}
+
+// partOf is rollup.Part of a name.
+func partOf(id entryID, parts int) int64 {
+	return rollup.Part(&impression.Record{IDHigh: int64(id.high)}, parts)
+}
+
+// recordOf decodes a kept row; its texts are borrowed. receive is 0 for a row without
+// one, else the receive time.
+func recordOf(kept []byte, window int64, r *impression.Record) (received bool, receive int64, err error) {
+	id, ok := idOf(kept)
+	if !ok || len(kept) < idBytes+1 {
+		return false, 0, errRecord
+	}
+	flags, b := kept[idBytes], kept[idBytes+1:]
+	*r = impression.Record{IDHigh: int64(id.high), IDLow: int64(id.low), Invalid: flags&flagInvalid != 0}
+	at, n := binary.Varint(b)
+	if n <= 0 {
+		return false, 0, errRecord
+	}
+	r.EventTime = window + at
+	b = b[n:]
+	if receive, n = binary.Varint(b); n <= 0 {
+		return false, 0, errRecord
+	}
+	b = b[n:]
+	for _, to := range textsOf(r) {
+		if *to, b, ok = cutRecord(b); !ok {
+			return false, 0, errRecord
+		}
+	}
+	return flags&flagReceive != 0, receive, nil
+}
+
+// comesBefore tells which of two copies of an entry counts, as impressions_unique has
+// it: the one that was received first. Where that is equal and the copies are not, the
+// view takes any; here it is always the same one.
+func comesBefore(a, b []byte) (bool, error) {
+	var x, y impression.Record
+	xReceived, xTime, err1 := recordOf(a, 0, &x)
+	yReceived, yTime, err2 := recordOf(b, 0, &y)
+	if err := errors.Join(err1, err2); err != nil {
+		return false, err
+	}
+	number := func(received bool) int {
+		if received {
+			return 1
+		}
+		return 0 // NULL comes first
+	}
+	order := cmp.Or(cmp.Compare(number(xReceived), number(yReceived)), cmp.Compare(xTime, yTime), bytes.Compare(a, b))
+	return order < 0, nil
+}
+
+// countColumns are those of impression_counts; from the eighth on they are the
+// dimensions.
+var countColumns = []string{
+	"window_start", "part", "pane", "gross", "invalid", "clicks", "sketch",
+	"advertiser_id", "campaign_id", "creative_id", "placement_id", "site_id", "country", "device_type", "event_type",
+}
+
+// countName is a count's name within its window.
 type countName struct {
-	window int64
-	part   int64
-	key    string // of its group
+	part int64
+	key  string // of its group
 }
 
 // countNumbers of a count.
 type countNumbers struct {
 	pane, gross, invalid, clicks int64
-	sketch                       []byte
+	sketch                       xxh3.Uint128 // its hash; 0 for none
 }
 
-func (n *countNumbers) equal(o *countNumbers) bool {
-	return n.gross == o.gross && n.invalid == o.invalid && n.clicks == o.clicks && bytes.Equal(n.sketch, o.sketch)
-}
-
-// place of a set: its window and shard.
-type setName struct{ window, shard int64 }
-
-// sets are built of impressions.
-type sets map[setName]*distinct.Builder
-
-func (s sets) at(window, shard int64) *distinct.Builder {
-	name := setName{window, shard}
-	if s[name] == nil {
-		s[name] = new(distinct.Builder)
+func hashOf(sketch []byte) xxh3.Uint128 {
+	if len(sketch) == 0 {
+		return xxh3.Uint128{}
 	}
-	return s[name]
+	return xxh3.Hash128(sketch)
 }
 
-// each calls f with the restatement of each set, in order.
-func (s sets) each(f func(*distinct.Restatement) error) error {
-	order := slices.SortedFunc(maps.Keys(s), func(a, b setName) int {
-		if a.window != b.window {
-			return int(min(max(a.window-b.window, -1), 1))
-		}
-		return int(min(max(a.shard-b.shard, -1), 1))
+// equal tells whether two counts of one name are the same but for their pane.
+func (n countNumbers) equal(o countNumbers) bool {
+	o.pane = n.pane
+	return n == o
+}
+
+// holdsOver tells whether readers take n and not o, as impression_counts_current has it.
+func (n countNumbers) holdsOver(o countNumbers) bool {
+	return cmp.Or(cmp.Compare(n.pane, o.pane), cmp.Compare(n.gross, o.gross), cmp.Compare(n.invalid, o.invalid)) > 0
+}
+
+// countKeeper puts rows of impression_counts into a store.
+type countKeeper struct {
+	to        *writer
+	key, body []byte
+	prefix    [binary.MaxVarintLen64]byte
+}
+
+// keep takes a row of countColumns and returns its window.
+func (k *countKeeper) keep(row []field) (window int64, err error) {
+	if row[0].null || row[1].null || row[2].null {
+		return 0, fmt.Errorf("a count without window_start, part or pane: %w", errColumns)
+	}
+	window = row[0].n
+	if gross, invalid := row[3].n, row[4].n; gross < invalid {
+		return 0, fmt.Errorf("a count of window %s has invalid %d of gross %d", rfc3339(window), invalid, gross)
+	}
+	b := k.body[:0]
+	for _, n := range row[1:6] {
+		b = binary.AppendVarint(b, n.n) // NULL is 0
+	}
+	hash := hashOf(row[6].text).Bytes()
+	b = append(b, hash[:]...)
+	var d rollup.Dimensions
+	for i := range d {
+		d[i] = row[7+i].text
+	}
+	k.key = d.AppendKey(k.key[:0])
+	b = append(b, k.key...)
+	k.body = b
+	n := binary.PutUvarint(k.prefix[:], uint64(len(b)))
+	return window, k.to.add(window, func(dst []byte) []byte {
+		return append(append(dst, k.prefix[:n]...), b...)
 	})
-	for _, name := range order {
-		r, err := distinct.State(name.shard, name.window, s[name].Append(nil))
+}
+
+// countOfRecord decodes a kept count; the key is borrowed.
+func countOfRecord(b []byte) (part int64, numbers countNumbers, key []byte, err error) {
+	for _, to := range []*int64{&part, &numbers.pane, &numbers.gross, &numbers.invalid, &numbers.clicks} {
+		n := 0
+		if *to, n = binary.Varint(b); n <= 0 {
+			return 0, numbers, nil, errRecord
+		}
+		b = b[n:]
+	}
+	if len(b) < 16 {
+		return 0, numbers, nil, errRecord
+	}
+	numbers.sketch = xxh3.Uint128{Hi: binary.BigEndian.Uint64(b), Lo: binary.BigEndian.Uint64(b[8:])}
+	return part, numbers, b[16:], nil
+}
+
+// currentCounts are the counts of a window that hold, of the parts that want.
+func currentCounts(s *store, w *stored, want func(part int64) bool) (map[countName]countNumbers, error) {
+	current := make(map[countName]countNumbers)
+	if w == nil {
+		return current, nil
+	}
+	err := s.eachRecord(w, func(_ int, record []byte) error {
+		part, numbers, key, err := countOfRecord(record)
+		if err != nil || !want(part) {
+			return err
+		}
+		name := countName{part, string(key)}
+		if old, ok := current[name]; !ok || numbers.holdsOver(old) {
+			current[name] = numbers
+		}
+		return nil
+	})
+	return current, err
+}
+
+// restatement is what is counted again: the rows and the counts of one window.
+type restatement struct {
+	start        int64 // microseconds since the Unix epoch
+	parts        int
+	rows, counts *stored // nil: none
+	// losers has a bit for each row that is a copy of an entry which another row
+	// stands for. nil: there are none.
+	losers []uint64
+	copies int64 // bits set in losers
+}
+
+func (w *restatement) loses(i int) bool { return w.losers != nil && w.losers[i/64]>>(i%64)&1 == 1 }
+
+func (w *restatement) lose(i int) {
+	if w.losers == nil {
+		w.losers = make([]uint64, w.rows.records/64+1)
+	}
+	w.losers[i/64] |= 1 << (i % 64)
+	w.copies++
+}
+
+// What a row may take while its window is counted, in bytes: measured by
+// TestRestateMemory, rounded up.
+const (
+	countBytes   = 120
+	profileBytes = 900
+)
+
+// passes says in how many passes n rows are counted within a memory.
+func passes(n, each, memory int) int { return 1 + n*each/memory }
+
+// windowWorker restates windows, one after another.
+type windowWorker struct {
+	rows, counts *store
+	encoder      *rollup.Encoder
+	memory       int                  // bytes for what is built of a window
+	to           *sink.Writer         // nil: nothing is written
+	profiles     *sink.ProfileChanges // nil: there are none
+	changed      int64                // counts that differed
+}
+
+// restate writes what differs of a window. It returns how many distinct entries that
+// has.
+func (k *windowWorker) restate(ctx context.Context, w *restatement) (distinct int64, err error) {
+	n := 0
+	if w.rows != nil {
+		n = w.rows.records
+	}
+	all := min(passes(n, countBytes, k.memory), w.parts)
+	for pass := range all {
+		if err := k.restateCounts(ctx, w, pass, all); err != nil {
+			return 0, err
+		}
+	}
+	if k.to != nil {
+		if err := k.to.Flush(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if k.profiles != nil && n > 0 {
+		all := passes(n, profileBytes, k.memory)
+		for pass := range all {
+			if err := k.restateProfiles(ctx, w, pass, all); err != nil {
+				return 0, err
+			}
+		}
+		if err := k.profiles.Flush(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return int64(n) - w.copies, nil
+}
+
+// copyOf is the row of an entry that counts, of those seen so far.
+type copyOf struct {
+	row  int
+	kept []byte // nil: none was seen yet
+}
+
+// restateCounts counts the parts of one pass. All copies of an entry are in one part,
+// so that here it is decided which of them counts.
+func (k *windowWorker) restateCounts(ctx context.Context, w *restatement, pass, all int) error {
+	within := func(part int64) bool { return int(part%int64(all)) == pass }
+	counted := map[int64]*distinct.Builder{}
+	add := func(r *impression.Record) {
+		part := rollup.Part(r, w.parts)
+		if counted[part] == nil {
+			counted[part] = new(distinct.Builder)
+		}
+		rollup.Add(counted[part], r)
+	}
+	if w.rows != nil {
+		copies, err := k.copies(w, within)
 		if err != nil {
 			return err
 		}
-		if err := f(&r); err != nil {
+		var r impression.Record
+		err = k.rows.eachRecord(w.rows, func(i int, kept []byte) error {
+			if i%1024 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			id, ok := idOf(kept)
+			if !ok {
+				return errRecord
+			}
+			if !within(partOf(id, w.parts)) {
+				return nil
+			}
+			if len(copies) > 0 {
+				if best := copies[id]; best != nil {
+					return w.choose(best, i, kept)
+				}
+			}
+			if _, _, err := recordOf(kept, w.start, &r); err != nil {
+				return err
+			}
+			add(&r)
+			return nil
+		})
+		if err != nil {
 			return err
 		}
+		for _, best := range copies {
+			if _, _, err := recordOf(best.kept, w.start, &r); err != nil {
+				return err
+			}
+			add(&r)
+		}
 	}
+	written, err := currentCounts(k.counts, w.counts, within)
+	if err != nil {
+		return err
+	}
+	return k.put(ctx, w, counted, written)
+}
+
+// copies returns the entries, of the parts of a pass, that have more than one row.
+func (k *windowWorker) copies(w *restatement, within func(part int64) bool) (map[entryID]*copyOf, error) {
+	seen := newIDSet(w.rows.records)
+	var copies map[entryID]*copyOf
+	err := k.rows.eachRecord(w.rows, func(_ int, kept []byte) error {
+		id, ok := idOf(kept)
+		if !ok {
+			return errRecord
+		}
+		if within(partOf(id, w.parts)) && !seen.add(id) {
+			if copies == nil {
+				copies = make(map[entryID]*copyOf)
+			}
+			if copies[id] == nil {
+				copies[id] = new(copyOf)
+			}
+		}
+		return nil
+	})
+	return copies, err
+}
+
+// choose takes a row instead of that seen so far if it comes before.
+func (w *restatement) choose(best *copyOf, i int, kept []byte) error {
+	if best.kept == nil {
+		*best = copyOf{i, bytes.Clone(kept)}
+		return nil
+	}
+	before, err := comesBefore(kept, best.kept)
+	if err != nil {
+		return err
+	}
+	if !before {
+		w.lose(i)
+		return nil
+	}
+	w.lose(best.row)
+	*best = copyOf{i, append(best.kept[:0], kept...)}
 	return nil
 }
 
-// restate restates the windows that begin in [from, to).
-func (t *restater) restate(ctx context.Context, from, to time.Time) error {
-	counted, users := sets{}, sets{}
-	windows := map[int64]int64{} // distinct rows of each
-	err := t.each(ctx, rawRows, from, to, func(row []bigquery.Value) error {
-		r, err := record(row)
-		if err != nil {
-			return err
-		}
-		window := distinct.WindowStart(r.EventTime)
-		rollup.Add(counted.at(window, rollup.Part(&r, t.parts)), &r)
-		if len(r.UserID) > 0 && t.profiles != nil {
-			profile.Add(users.at(window, 0), &r)
-		}
-		windows[window]++
-		t.done.rows++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	t.done.windows += int64(len(windows))
-	written := map[countName]*countNumbers{}
-	err = t.each(ctx, writtenCounts, from, to, func(row []bigquery.Value) error {
-		name, n, err := count(row)
-		written[name] = n
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := t.restateCounts(ctx, counted, written); err != nil {
-		return err
-	}
-	if err := t.restateLedger(ctx, from, to, windows); err != nil {
-		return err
-	}
-	return t.restateProfiles(ctx, users)
-}
-
-// restateCounts writes the counts that differ from those written, and zeros for
-// those that should not be.
-func (t *restater) restateCounts(ctx context.Context, counted sets, written map[countName]*countNumbers) error {
-	encoder, err := rollup.NewEncoder()
-	if err != nil {
-		return err
-	}
+// put writes the counts that differ from those written, and zeros for those that
+// should not be. It empties written.
+func (k *windowWorker) put(ctx context.Context, w *restatement, counted map[int64]*distinct.Builder, written map[countName]countNumbers) error {
+	var data []byte
 	put := func(r *distinct.Restatement, g *distinct.Group) error {
-		name := countName{r.WindowStart, r.Shard, string(g.Key)}
-		old := written[name]
+		name := countName{r.Shard, string(g.Key)}
+		old, there := written[name]
 		delete(written, name)
-		if old != nil {
+		r.Pane = 0
+		if there {
 			r.Pane = old.pane + 1
-		} else {
-			r.Pane = 0
 		}
-		data, err := encoder.AppendRow(nil, r, g)
-		if err != nil {
+		var err error
+		if data, err = k.encoder.AppendRow(data[:0], r, g); err != nil {
 			return err
 		}
 		var row pixelbeamv1.ImpressionCount
 		if err := proto.Unmarshal(data, &row); err != nil {
 			return err
 		}
-		if old != nil && old.equal(&countNumbers{0, row.GetGross(), row.GetInvalid(), row.GetClicks(), row.GetSketch()}) {
+		if there && old.equal(countNumbers{0, row.GetGross(), row.GetInvalid(), row.GetClicks(), hashOf(row.GetSketch())}) {
 			return nil
 		}
-		t.done.counts++
-		if t.counts == nil {
+		k.changed++
+		if k.to == nil {
 			return nil
 		}
-		return t.counts.Write(ctx, schemas.Row{Data: data, ReceiveTime: r.WindowEnd})
+		return k.to.Write(ctx, schemas.Row{Data: bytes.Clone(data), ReceiveTime: r.WindowEnd})
 	}
-	err = counted.each(func(r *distinct.Restatement) error {
+	for _, part := range slices.Sorted(maps.Keys(counted)) {
+		r, err := distinct.State(part, w.start, counted[part].Append(nil))
+		if err != nil {
+			return err
+		}
+		delete(counted, part)
 		for i := range r.Groups {
-			if err := put(r, &r.Groups[i]); err != nil {
+			if err := put(&r, &r.Groups[i]); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	// What is left was counted, and is in no raw row.
+	// What is left was counted, and is in no row.
 	for _, name := range slices.Collect(maps.Keys(written)) {
-		r := &distinct.Restatement{Shard: name.part, WindowStart: name.window, WindowEnd: name.window + distinct.Window.Microseconds()}
+		r := &distinct.Restatement{Shard: name.part, WindowStart: w.start, WindowEnd: w.start + distinct.Window.Microseconds()}
 		if err := put(r, &distinct.Group{Key: []byte(name.key)}); err != nil {
 			return err
 		}
 	}
-	if t.counts == nil {
-		return nil
-	}
-	return t.counts.Flush(ctx)
+	return nil
 }
 
-// restateProfiles writes the updates of users that differ from what the table
-// holds.
-func (t *restater) restateProfiles(ctx context.Context, users sets) error {
-	if t.profiles == nil {
+// restateProfiles writes the updates of the users of a pass that differ from what the
+// table holds.
+func (k *windowWorker) restateProfiles(ctx context.Context, w *restatement, pass, all int) error {
+	var users distinct.Builder
+	var r impression.Record
+	err := k.rows.eachRecord(w.rows, func(i int, kept []byte) error {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if w.loses(i) {
+			return nil
+		}
+		if _, _, err := recordOf(kept, w.start, &r); err != nil {
+			return err
+		}
+		if len(r.UserID) > 0 && int(xxh3.Hash(r.UserID)%uint64(all)) == pass {
+			profile.Add(&users, &r)
+		}
 		return nil
-	}
-	err := users.each(func(r *distinct.Restatement) error {
-		return profile.Rows(r, func(row schemas.Row) error { return t.profiles.Write(ctx, row) })
 	})
 	if err != nil {
 		return err
 	}
-	return t.profiles.Flush(ctx)
+	state, err := distinct.State(0, w.start, users.Append(nil))
+	if err != nil {
+		return err
+	}
+	users = distinct.Builder{}
+	return profile.Rows(&state, func(row schemas.Row) error { return k.profiles.Write(ctx, row) })
 }
 
-// record turns a row of rawRows into what the job counts.
-func record(row []bigquery.Value) (impression.Record, error) {
-	id, ok1 := row[0].(string)
-	at, ok2 := row[1].(time.Time)
-	if !ok1 || !ok2 || len(row) != 15 {
-		return impression.Record{}, errColumns
+// idSet is a set of names of entries, which are hashes: open addressing, so that one
+// takes 16 bytes and the room around it.
+type idSet struct {
+	slots []entryID // the zero one is free
+	n     int
+	zero  bool // whether the zero one is in the set
+}
+
+func newIDSet(n int) *idSet { return &idSet{slots: make([]entryID, slotsFor(min(n, 1<<16)))} }
+
+// slotsFor is a power of two that leaves a third free.
+func slotsFor(n int) int {
+	slots := 64
+	for slots*2/3 < n {
+		slots *= 2
 	}
-	r := impression.NewRecord(id, at.UnixMicro())
-	r.Invalid, _ = row[2].(bool) // NULL is no reason
-	for i, to := range []*[]byte{&r.EventType, &r.AdvertiserID, &r.CampaignID, &r.CreativeID, &r.PlacementID, &r.SiteID,
-		&r.UserID, &r.PageURL, &r.Country, &r.Browser, &r.OS, &r.DeviceType} {
-		if s, ok := row[3+i].(string); ok {
-			*to = []byte(s)
+	return slots
+}
+
+// add adds a name; false means that it was there.
+func (s *idSet) add(id entryID) bool {
+	if id == (entryID{}) {
+		was := s.zero
+		s.zero = true
+		return !was
+	}
+	if s.n >= len(s.slots)*2/3 {
+		old := s.slots
+		s.slots, s.n = make([]entryID, 2*len(old)), 0
+		for _, id := range old {
+			if id != (entryID{}) {
+				s.add(id)
+			}
 		}
 	}
-	return r, nil
+	mask := uint64(len(s.slots) - 1)
+	// The high bits choose the part.
+	for at := id.low & mask; ; at = (at + 1) & mask {
+		switch s.slots[at] {
+		case entryID{}:
+			s.slots[at] = id
+			s.n++
+			return true
+		case id:
+			return false
+		}
+	}
 }
 
-// count turns a row of writtenCounts into a count.
-func count(row []bigquery.Value) (countName, *countNumbers, error) {
-	window, ok1 := row[0].(time.Time)
-	part, ok2 := row[1].(int64)
-	if !ok1 || !ok2 || len(row) != 15 {
-		return countName{}, nil, errColumns
+// likelyParts says in how many parts the job counted the windows of a range: the
+// fewest with which the counts of windows that are whole come out as they are. before
+// is what was found of other windows, 0 if nothing.
+func likelyParts(rows, counts *store, before int) (int, error) {
+	const (
+		enough = 200_000 // rows to look at
+		more   = 512     // numbers of parts to try
+	)
+	type evidence struct {
+		ids   []uint64
+		parts map[int64]int64 // gross
 	}
-	n := new(countNumbers)
-	for i, to := range []*int64{&n.pane, &n.gross, &n.invalid, &n.clicks} {
-		*to, _ = row[2+i].(int64)
+	var all []evidence
+	highest, looked, large := int64(-1), 0, false
+	for _, start := range counts.starts() {
+		current, err := currentCounts(counts, counts.window(start), func(int64) bool { return true })
+		if err != nil {
+			return 0, err
+		}
+		e := evidence{parts: map[int64]int64{}}
+		sum := int64(0)
+		for name, numbers := range current {
+			highest = max(highest, name.part)
+			if numbers.gross > 0 {
+				e.parts[name.part] += numbers.gross
+				sum += numbers.gross
+			}
+		}
+		w := rows.windows[start]
+		if w == nil || sum == 0 {
+			continue
+		}
+		if looked+w.records > enough {
+			large = large || w.records > enough
+			continue
+		}
+		looked += w.records
+		seen := newIDSet(w.records)
+		err = rows.eachRecord(w, func(_ int, kept []byte) error {
+			id, ok := idOf(kept)
+			if !ok {
+				return errRecord
+			}
+			if seen.add(id) {
+				e.ids = append(e.ids, id.high)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		if sum == int64(len(e.ids)) {
+			all = append(all, e)
+		}
 	}
-	n.sketch, _ = row[6].([]byte)
-	var d rollup.Dimensions
-	for i, v := range row[7:] {
-		s, _ := v.(string)
-		d[i] = []byte(s)
+	explains := func(parts int) bool {
+		for _, e := range all {
+			got := make(map[int64]int64, len(e.parts))
+			for _, high := range e.ids {
+				got[partOf(entryID{high: high}, parts)]++
+			}
+			if !maps.Equal(got, e.parts) {
+				return false
+			}
+		}
+		return true
 	}
-	if n.gross < n.invalid {
-		return countName{}, nil, fmt.Errorf("a count of window %s has invalid %d of gross %d", window, n.invalid, n.gross)
+	fewest := int(highest) + 1
+	if len(all) > 0 {
+		if before >= fewest && explains(before) {
+			return before, nil
+		}
+		for parts := max(fewest, 1); parts <= fewest+more; parts++ {
+			if explains(parts) {
+				return parts, nil
+			}
+		}
 	}
-	return countName{window.UnixMicro(), part, string(d.AppendKey(nil))}, n, nil
+	switch {
+	case large: // than which no part is empty
+		return fewest, nil
+	case before > 0:
+		return before, nil
+	}
+	return max(defaultParts, fewest), nil
 }
