@@ -170,7 +170,7 @@ load-test: bin/pixelbeam bin/pixelload ## Run the job at RATE for DURATION; prin
 
 # What it fetches, Flink and Beam's job server, is kept in the user's cache.
 .PHONY: flink-test
-flink-test: bin/pixelbeam compiler ## Run the job on Flink: kill a task manager, go on from a savepoint, count
+flink-test: bin/pixelbeam compiler ## Run the job on Flink: kill its parts, go on from a savepoint, count
 	CGO_ENABLED=1 $(GO) run ./cmd/internal/flinktest --job bin/pixelbeam $(FLINKFLAGS)
 
 .PHONY: fuzz

@@ -16,8 +16,8 @@
 // repeats messages and never loses one. Messages are leased while they wait:
 // their deadlines are extended until they are acknowledged, or given back when
 // the reader stops. On Flink ([FlinkConfig]) it is acknowledged only after a
-// completed checkpoint has what the bundle sent on; a failure repeats what came
-// after the last one.
+// completed checkpoint has what the bundle sent on, and nothing is read before the
+// first; a failure repeats what came after the last one.
 //
 // Duplicates carry the same insertId and timestamp as their originals and are
 // removed downstream.

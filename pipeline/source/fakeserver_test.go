@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -29,6 +30,9 @@ type fakeServer struct {
 	// fault, if set, is called before each request and its error returned;
 	// after reports whether the request is to be carried out all the same.
 	fault func(method string) (err error, after bool)
+	// result, if set, says why an id is not acknowledged, as a subscription does that
+	// delivers exactly once; empty: it is.
+	result func(id string) string
 
 	mu       sync.Mutex
 	ready    []*fakeMessage
@@ -171,16 +175,30 @@ func (f *fakeServer) Acknowledge(_ context.Context, req *pubsubpb.AcknowledgeReq
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.biggest["Acknowledge"] = max(f.biggest["Acknowledge"], len(req.GetAckIds()))
+	refused := map[string]string{}
 	for _, id := range req.GetAckIds() {
 		m := f.messages[id]
 		if m == nil {
 			return nil, status.Errorf(codes.InvalidArgument, "no such ack id %s", id)
+		}
+		if f.result != nil {
+			if why := f.result(id); why != "" {
+				refused[id] = why
+				continue
+			}
 		}
 		f.acks++
 		if !m.acked {
 			m.acked = true
 			f.acked++
 		}
+	}
+	if len(refused) > 0 {
+		s, err := status.New(codes.InvalidArgument, "some ids were invalid").WithDetails(&errdetails.ErrorInfo{Reason: "ACK_FAILED", Metadata: refused})
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.Err()
 	}
 	return &emptypb.Empty{}, nil
 }

@@ -112,6 +112,7 @@ func (w *flinkWatch) ask(ctx context.Context) (*checkpoints, error) {
 	}
 	c := &checkpoints{asOf: asOf, era: w.id}
 	if r := answer.Latest.Restored; r != nil {
+		c.restored = true
 		c.era += fmt.Sprintf(" restored from %d at %d", r.ID, r.Timestamp)
 	}
 	if p := answer.Latest.Completed; p != nil && !p.IsSavepoint && p.Status == "COMPLETED" {

@@ -29,8 +29,10 @@ import (
 //  2. since the attempt that read the bundle began, the job was not restored. A
 //     reader of before may still run, cut off from a job manager that has gone on
 //     without it, and later checkpoints do not have its bundles;
-//  3. when the bundle was over, some checkpoint was complete already: with none, the
-//     job begins anew without being restored, which 2 would not show.
+//  3. before the bundle was read, some checkpoint was complete already, or the job had
+//     been restored from one: with none, a job that fails begins anew without being
+//     restored, which 2 would not show. So a job's first checkpoint has nothing of the
+//     reader's, which begins after it.
 //
 // Completed checkpoints that are savepoints do not count: Flink does not go back
 // to them.
@@ -47,6 +49,7 @@ var errSuperseded = errors.New("the job was restored since this reader began: wh
 type checkpoints struct {
 	asOf      time.Time // it was so at this time, or later
 	era       string    // the job, and what it was last restored from
+	restored  bool      // it was restored from something
 	begun     int64     // the highest id of those that have begun
 	completed int64     // the highest id of those that a failure leads back to; 0: none
 }
@@ -76,6 +79,9 @@ func (a *attempt) follows(c *checkpoints) bool {
 	a.superseded.Store(true)
 	return false
 }
+
+// leads tells whether a failure now would lead the job back to some checkpoint.
+func (c *checkpoints) leads() bool { return c.completed > 0 || c.restored }
 
 // held is a bundle that is over and not acknowledged.
 type held struct {
@@ -146,6 +152,14 @@ func (h *holds) release(c *checkpoints) (safe []*batch) {
 	}
 	h.list = slices.Delete(h.list, 0, n)
 	return safe
+}
+
+// oldest is when the bundle that waits longest was over, zero if none waits.
+func (h *holds) oldest() time.Time {
+	if len(h.list) == 0 {
+		return time.Time{}
+	}
+	return h.list[0].over
 }
 
 // drop forgets everything; the leases give it back.

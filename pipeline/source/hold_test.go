@@ -304,12 +304,58 @@ func TestFlinkSupersededReaderGivesBack(t *testing.T) {
 	}
 }
 
+// Before the first checkpoint a job that fails begins anew, of which no answer tells:
+// a reader that read before and was cut off from the job manager would take the
+// checkpoints of the new beginning for its own. So it does not read before.
+func TestFlinkReadsAfterTheFirstCheckpoint(t *testing.T) {
+	defer func(d time.Duration) { checkpointPatience = d }(checkpointPatience)
+	checkpointPatience = 0
+	warnings := captureLog(t)
+	f, flink := newFakeServer(t), newFakeFlink(t)
+	f.publish("a", 3, nil)
+	r := newRunner(t, flink.config(f))
+	pos := r.known(r.fn.CreateInitialRestriction(nil))
+	for range 3 {
+		delivered, p := r.bundle(pos, nil)
+		if len(delivered) > 0 {
+			t.Fatalf("%q was read before any checkpoint was complete", delivered)
+		}
+		pos = *p
+	}
+	if got := warnings(); !strings.Contains(got, "nothing is read until a checkpoint of the job test is complete") {
+		t.Errorf("no warning that nothing is read:\n%s", got)
+	}
+	flink.checkpoint(1, "COMPLETED", false)
+	delivered, pos := r.some(pos)
+	if len(delivered) != 3 {
+		t.Errorf("%q was read after the checkpoint, want 3 messages", delivered)
+	}
+	r.known(pos)
+	eventually(t, "a reader whose bundles wait says so", func() bool {
+		readers.get(r.ctx, pos.Reader, r.fn.Config).warned.Store(0) // as if long ago
+		return strings.Contains(warnings(), "3 messages have waited for a checkpoint of the job test")
+	})
+}
+
+// A job that was restored reads at once: a failure leads back to what it was restored
+// from.
+func TestFlinkReadsAtOnceWhenRestored(t *testing.T) {
+	f, flink := newFakeServer(t), newFakeFlink(t)
+	f.publish("a", 3, nil)
+	flink.set(func() { flink.restored = 1 })
+	r := newRunner(t, flink.config(f))
+	if delivered, _ := r.some(r.fn.CreateInitialRestriction(nil)); len(delivered) != 3 {
+		t.Errorf("%q was read, want 3 messages", delivered)
+	}
+}
+
 func TestFlinkReaderHoldsNoMoreThanTold(t *testing.T) {
 	f, flink := newFakeServer(t), newFakeFlink(t)
 	cfg := flink.config(f)
 	cfg.MaxBundle, cfg.Pullers, cfg.Flink.MaxHeld = 10, 1, 10
 	r := newRunner(t, cfg)
 	f.publish("a", 200, nil)
+	flink.checkpoint(1, "COMPLETED", false)
 	pos := r.fn.CreateInitialRestriction(nil)
 	n := 0
 	for empty := 0; n < 10 || empty < 3; {
@@ -324,10 +370,7 @@ func TestFlinkReaderHoldsNoMoreThanTold(t *testing.T) {
 	if n < 10 || n > 50 {
 		t.Errorf("%d messages were delivered without a checkpoint, want some more than 10", n)
 	}
-	flink.checkpoint(1, "COMPLETED", false)
-	pos = r.known(pos)
 	flink.checkpoint(2, "COMPLETED", false)
-	pos = r.known(pos)
 	eventually(t, "what is acknowledged makes room", func() bool {
 		delivered, p := r.bundle(pos, nil)
 		pos = *p

@@ -2,11 +2,15 @@ package source
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	pubsub "cloud.google.com/go/pubsub/v2/apiv1"
 	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"github.com/googleapis/gax-go/v2/apierror"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -18,7 +22,7 @@ const (
 
 	// ackers is how many acknowledge calls are under way at once.
 	ackers = 4
-	// ackTries is how often an acknowledgement is repeated that the server
+	// ackTries is how often an acknowledgement is repeated at least that the server
 	// refuses. The messages then come again.
 	ackTries = 5
 	// nackTries is how often giving messages back is repeated. They come again
@@ -176,6 +180,7 @@ func (l *leases) takeQueued() []*batch {
 // ctx is cancelled.
 func (l *leases) acknowledgeIDs(ctx context.Context, ids []string) {
 	var wait backoff
+	begin := time.Now()
 	for tries := 1; ; tries++ {
 		callCtx, cancel := context.WithTimeout(ctx, otherTimeout)
 		err := l.client.Acknowledge(callCtx, &pubsubpb.AcknowledgeRequest{Subscription: l.subscription, AckIds: ids})
@@ -187,7 +192,18 @@ func (l *leases) acknowledgeIDs(ctx context.Context, ids []string) {
 		if ctx.Err() != nil {
 			return
 		}
-		if refused(err) && tries >= ackTries {
+		again, done, lost, each := unacknowledged(ids, err)
+		ids = again
+		l.counts.acks.Add(int64(done))
+		if lost > 0 {
+			l.warn("%s: the leases of %d messages were over when they were acknowledged, and they will come again", l.subscription, lost)
+		}
+		if len(ids) == 0 {
+			return
+		}
+		// What is refused may be allowed again, or be there again, while the lease lasts.
+		final := status.Code(err) == codes.InvalidArgument || time.Since(begin) > l.duration
+		if !each && refused(err) && tries >= ackTries && final {
 			l.warn("%s: %d messages could not be acknowledged and will come again: %v", l.subscription, len(ids), err)
 			return
 		}
@@ -197,6 +213,29 @@ func (l *leases) acknowledgeIDs(ctx context.Context, ids []string) {
 			return
 		}
 	}
+}
+
+// unacknowledged returns which of the ids of a failed request to send again, how many
+// were acknowledged all the same, how many never can be, and whether the answer was for
+// each id by itself, as that of a subscription is that delivers exactly once.
+// https://cloud.google.com/pubsub/docs/exactly-once-delivery
+func unacknowledged(ids []string, err error) (again []string, done, lost int, each bool) {
+	apiErr, ok := apierror.FromError(err)
+	if !ok || !slices.ContainsFunc(ids, func(id string) bool { return apiErr.Metadata()[id] != "" }) {
+		return ids, 0, 0, false
+	}
+	results := apiErr.Metadata()
+	for _, id := range ids {
+		switch result := results[id]; {
+		case result == "":
+			done++
+		case strings.HasPrefix(result, "TRANSIENT_"):
+			again = append(again, id)
+		default: // PERMANENT_FAILURE_...
+			lost++
+		}
+	}
+	return again, done, lost, true
 }
 
 // extend renews the leases that are half over.

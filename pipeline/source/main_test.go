@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -108,4 +109,30 @@ func counter(t testing.TB, r beam.PipelineResult, name string) int64 {
 		n += c.Result()
 	}
 	return n
+}
+
+// captureLog has warnings and errors kept for the test, and returns what was so far.
+func captureLog(t *testing.T) (so func() string) {
+	l := &lines{}
+	log.SetLogger(l)
+	t.Cleanup(func() { log.SetLogger(&log.Standard{Level: log.SevFatal}) })
+	return func() string {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return strings.Join(l.text, "\n")
+	}
+}
+
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) Log(_ context.Context, sev log.Severity, _ int, msg string) {
+	if sev < log.SevWarn {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, msg)
 }

@@ -213,7 +213,8 @@ func (fn *readPubSubFn) ProcessElement(ctx context.Context, we *watermarkEstimat
 	number := pos.Bundle + 1
 	deadline := time.Now().Add(time.Duration(fn.Config.MaxBundleMillis) * time.Millisecond)
 	var bundle []*batch
-	for n := 0; n < fn.Config.MaxBundle; {
+	may := r.awaitCheckpoint(ctx, fn.attempt, deadline)
+	for n := 0; may && n < fn.Config.MaxBundle; {
 		b := r.next(ctx, fn.Config.MaxBundle-n, deadline)
 		if b == nil {
 			break

@@ -27,6 +27,10 @@ const (
 	warnInterval = 10 * time.Second
 )
 
+// checkpointPatience is how long a reader on Flink waits for a checkpoint before it
+// says so.
+var checkpointPatience = 2 * time.Minute
+
 // batch is the messages of one pull.
 type batch struct {
 	ackIDs   []string
@@ -280,10 +284,39 @@ func (r *reader) settle(a *attempt, number int64) error {
 func (r *reader) followed(c *checkpoints) {
 	r.mu.Lock()
 	superseded := r.attempt != nil && !r.attempt.follows(c)
+	oldest, held := r.holds.oldest(), r.holds.size
 	r.mu.Unlock()
-	if superseded {
+	switch {
+	case superseded:
 		go r.close() // which waits for the caller
+	case held > 0 && time.Since(oldest) > checkpointPatience:
+		r.warnf("%s: %d messages have waited for a checkpoint of the job %s since %s, the last complete one is %d: does Flink make them (--flink_checkpoint_interval), and do they fail?",
+			r.cfg.Subscription, held, r.cfg.Flink.Job, oldest.UTC().Format(time.TimeOnly), c.completed)
 	}
+}
+
+// awaitCheckpoint waits until a bundle may be read, for at most until the deadline,
+// and tells whether it may: on Flink, when an answer of this attempt's time says that
+// there is a checkpoint to go back to.
+func (r *reader) awaitCheckpoint(ctx context.Context, a *attempt, deadline time.Time) bool {
+	if r.flink == nil {
+		return true
+	}
+	may := func() bool {
+		c := r.flink.latest()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return c != nil && c.asOf.After(a.began) && a.follows(c) && c.leads()
+	}
+	for !may() {
+		if !time.Now().Before(deadline) || !sleep(ctx, flinkPollMin) {
+			if time.Since(a.began) > checkpointPatience {
+				r.warnf("%s: nothing is read until a checkpoint of the job %s is complete: does Flink make them (--flink_checkpoint_interval), and do they fail?", r.cfg.Subscription, r.cfg.Flink.Job)
+			}
+			return false
+		}
+	}
+	return true
 }
 
 // full tells whether as many messages wait for a checkpoint as may.

@@ -21,14 +21,16 @@ import (
 // cluster is a job manager, two task managers and a job server, all on loopback.
 type cluster struct {
 	tools     *tools
+	config    *config
 	dir       string
 	url       string // of the REST API
 	jobServer string // host:port
 	pollEvery time.Duration
 
-	all      []*process
-	managers []*process // task managers
-	started  int        // of them
+	all        []*process
+	jobManager *process
+	managers   []*process // task managers
+	started    int        // of them
 }
 
 // process is a program that runs; its output is in a file.
@@ -112,7 +114,7 @@ func startCluster(ctx context.Context, t *tools, c *config, dir string) (_ *clus
 	if err != nil {
 		return nil, err
 	}
-	cl := &cluster{tools: t, dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", free[0]), jobServer: fmt.Sprintf("127.0.0.1:%d", free[2]), pollEvery: 200 * time.Millisecond}
+	cl := &cluster{tools: t, config: c, dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", free[0]), jobServer: fmt.Sprintf("127.0.0.1:%d", free[2]), pollEvery: 200 * time.Millisecond}
 	defer func() {
 		if err != nil {
 			cl.close()
@@ -151,24 +153,15 @@ func startCluster(ctx context.Context, t *tools, c *config, dir string) (_ *clus
 	if err != nil {
 		return nil, err
 	}
-	if err := cl.start("jobmanager", cl.java("512m", "-cp", filepath.Join(t.lib, "*"), "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", conf)...); err != nil {
+	if err := cl.startFlink(ctx); err != nil {
 		return nil, err
-	}
-	for range 2 {
-		if err := cl.startManager(); err != nil {
-			return nil, err
-		}
 	}
 	if err := cl.start("jobserver", cl.java("512m", "-jar", t.jobServer, "--flink-master="+strings.TrimPrefix(cl.url, "http://"),
 		"--artifacts-dir="+filepath.Join(dir, "artifacts"), "--job-host=127.0.0.1", "--job-port="+strconv.Itoa(free[2]),
 		"--artifact-port="+strconv.Itoa(free[3]), "--expansion-port="+strconv.Itoa(free[4]))...); err != nil {
 		return nil, err
 	}
-	return cl, cl.wait(ctx, c.patience, "the task managers and the job server", func() (bool, error) {
-		var o struct{ TaskManagers int }
-		if cl.get("/overview", &o) != nil || o.TaskManagers < 2 {
-			return false, nil
-		}
+	return cl, cl.wait(ctx, c.patience, "the job server", func() (bool, error) {
 		conn, err := net.DialTimeout("tcp", cl.jobServer, time.Second)
 		if err != nil {
 			return false, nil
@@ -183,6 +176,52 @@ func (c *cluster) start(name string, args ...string) error {
 		c.all = append(c.all, p)
 	}
 	return err
+}
+
+// startFlink starts the job manager and the task managers, and waits for them.
+func (c *cluster) startFlink(ctx context.Context) error {
+	err := c.start(fmt.Sprintf("jobmanager-%d", c.started), c.java("512m", "-cp", filepath.Join(c.tools.lib, "*"),
+		"org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", filepath.Join(c.dir, "conf"))...)
+	if err != nil {
+		return err
+	}
+	c.jobManager = c.all[len(c.all)-1]
+	for range 2 {
+		if err := c.startManager(); err != nil {
+			return err
+		}
+	}
+	return c.wait(ctx, c.config.patience, "the task managers", func() (bool, error) {
+		var o struct{ TaskManagers int }
+		return c.get("/overview", &o) == nil && o.TaskManagers >= 2, nil
+	})
+}
+
+// killManagers is kill -9 of all task managers and their workers.
+func (c *cluster) killManagers() {
+	for _, p := range c.managers {
+		p.kill()
+	}
+}
+
+// newest returns the newest complete checkpoint of a job, as it lies on the disk: what
+// Flink has told of it, it had written before.
+func (c *cluster) newest(job string) (path string, err error) {
+	found, err := filepath.Glob(filepath.Join(c.dir, "checkpoints", job, "chk-*", "_metadata"))
+	if err != nil {
+		return "", err
+	}
+	most := 0
+	for _, name := range found {
+		dir := filepath.Dir(name)
+		if n, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), "chk-")); err == nil && n > most {
+			most, path = n, "file://"+dir
+		}
+	}
+	if path == "" {
+		return "", fmt.Errorf("no checkpoint of %s is complete", job)
+	}
+	return path, nil
 }
 
 func (c *cluster) startManager() error {
@@ -208,10 +247,8 @@ func (c *cluster) wait(ctx context.Context, patience time.Duration, what string,
 		if ok || err != nil {
 			return err
 		}
-		for _, p := range c.all[:min(1, len(c.all))] {
-			if p.ended() {
-				return fmt.Errorf("the %s has ended: see %s.log", p.name, p.name)
-			}
+		if p := c.jobManager; p.ended() {
+			return fmt.Errorf("the %s has ended: see %s.log", p.name, p.name)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited %v for %s", patience, what)
@@ -328,15 +365,14 @@ func (c *cluster) stop(ctx context.Context, id string, patience time.Duration) (
 	})
 }
 
-// reading returns the task manager whose worker has used most processor time: the
-// one that reads, parses and writes rows.
-func (c *cluster) reading() *process {
-	var most *process
+// reading returns the task manager whose worker has used most processor time, the
+// one that reads, parses and writes rows, and that worker's process id.
+func (c *cluster) reading() (manager *process, worker int) {
 	var used time.Duration
 	for _, p := range c.managers {
-		if cpu := workersCPU(p.cmd.Process.Pid); !p.ended() && cpu > used {
-			most, used = p, cpu
+		if pid, cpu := busiestChild(p.cmd.Process.Pid); !p.ended() && cpu > used {
+			manager, worker, used = p, pid, cpu
 		}
 	}
-	return most
+	return manager, worker
 }

@@ -44,14 +44,14 @@ func stats() []stat {
 	return out
 }
 
-// workersCPU is the processor time of the children of a process.
-func workersCPU(pid int) (sum time.Duration) {
+// busiestChild is the child of a process that has used most processor time.
+func busiestChild(parent int) (pid int, cpu time.Duration) {
 	for _, s := range stats() {
-		if s.parent == pid {
-			sum += s.cpu
+		if s.parent == parent && s.cpu > cpu {
+			pid, cpu = s.pid, s.cpu
 		}
 	}
-	return sum
+	return pid, cpu
 }
 
 // cpuMeter adds up the processor time of processes and their children, of those

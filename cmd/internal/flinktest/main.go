@@ -5,6 +5,9 @@
 //
 //   - undisturbed,
 //   - with the task manager that reads killed under load,
+//   - with its worker killed alone,
+//   - with both task managers killed,
+//   - with all of Flink killed, and a new cluster that goes on from the last checkpoint,
 //   - with the job stopped with a savepoint under load, and launched again from it.
 //
 // Flink and the job server are fetched once, into the user's cache.
@@ -26,7 +29,7 @@ func main() { cli.Main(command()) }
 
 // config is the command line.
 type config struct {
-	job         string
+	job, next   string
 	rate        float64
 	duration    time.Duration
 	interval    time.Duration
@@ -39,10 +42,10 @@ func command() *cobra.Command {
 	c := config{}
 	cmd := &cobra.Command{
 		Use:   "flinktest",
-		Short: "Run the job on Flink, kill a task manager, go on from a savepoint, and count",
-		Long: `Runs the job on a Flink cluster of this machine, kills a task manager under load,
-stops it with a savepoint and goes on from that, and compares the tables with what
-was published.
+		Short: "Run the job on Flink, kill its parts, go on from a savepoint, and count",
+		Long: `Runs the job on a Flink cluster of this machine, kills under load a task manager, a
+worker, both task managers, and all of Flink, stops the job with a savepoint and goes
+on from that, and compares the tables with what was published.
 
 It needs Java 11 or 17. What it fetches lies in the user's cache from then on:
 Flink ` + flinkVersion + ` from PyPI, by pip, unless FLINK_HOME has a folder with Flink's lib/; and
@@ -53,8 +56,9 @@ from Maven Central, by mvn, unless FLINK_JOB_SERVER has the path of a job server
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&c.job, "job", "bin/pixelbeam", "`program` of the job")
+	fs.StringVar(&c.next, "next-job", "", "`program` that goes on from the savepoint, such as another build; none: the same")
 	fs.Float64Var(&c.rate, "rate", 1000, "entries published per `second`")
-	fs.DurationVar(&c.duration, "duration", 40*time.Second, "how `long` each of the three parts publishes")
+	fs.DurationVar(&c.duration, "duration", 40*time.Second, "how `long` each part publishes")
 	fs.DurationVar(&c.interval, "checkpoint-interval", 5*time.Second, "`time` between checkpoints")
 	fs.IntVar(&c.parallelism, "parallelism", 2, "`number` of subtasks, and of a task manager's slots")
 	fs.DurationVar(&c.patience, "patience", 4*time.Minute, "how `long` to wait for what must come")

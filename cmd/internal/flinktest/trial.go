@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"cloud.google.com/go/bigtable"
@@ -19,7 +20,7 @@ import (
 	"pixelbeam/profiles"
 )
 
-// trial is the three parts, one after another on the same tables.
+// trial is the parts, one after another on the same tables.
 type trial struct {
 	c       *config
 	dir     string
@@ -30,6 +31,7 @@ type trial struct {
 
 	generator *traffic.Generator
 	job       string // its id
+	program   string
 	cpu       *cpuMeter
 	before    figures
 }
@@ -54,16 +56,20 @@ func (t *trial) run(ctx context.Context) error {
 			pause(watching, 250*time.Millisecond)
 		}
 	}()
+	t.program = t.c.job
 	if err := t.launch(ctx, ""); err != nil {
 		return err
 	}
-	fmt.Fprintf(t.out, "%-10s %9s %9s %9s %9s %9s %9s %8s %8s %9s\n", "", "published", "rows", "again", "distinct", "counted", "profiled", "rate/s", "us/entry", "recovered")
+	fmt.Fprintf(t.out, "%-13s %9s %9s %9s %9s %9s %9s %8s %8s %9s\n", "", "published", "rows", "again", "distinct", "counted", "profiled", "rate/s", "us/entry", "recovered")
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) (time.Duration, error)
 	}{
 		{"undisturbed", nil},
-		{"kill -9", t.killManager},
+		{"task manager", t.killManager},
+		{"worker", t.killWorker},
+		{"both managers", t.killManagers},
+		{"all of Flink", t.killFlink},
 		{"savepoint", t.savepoint},
 	} {
 		if err := t.part(ctx, part.name, part.do); err != nil {
@@ -76,22 +82,22 @@ func (t *trial) run(ctx context.Context) error {
 
 // launch starts the job, from a savepoint if there is one.
 func (t *trial) launch(ctx context.Context, savepoint string) error {
-	program, err := filepath.Abs(t.c.job)
+	program, err := filepath.Abs(t.program)
 	if err != nil {
 		return err
 	}
 	args := append(t.cloud.flags(), "--runner=flink", "--async", "--endpoint="+t.cluster.jobServer, "--flink_master="+t.cluster.url,
 		fmt.Sprintf("--parallelism=%d", t.c.parallelism), "--flink_checkpoint_interval="+t.c.interval.String(), "--flink_savepoint="+savepoint)
 	if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("launch %s: %w\n%s", t.c.job, err, out)
+		return fmt.Errorf("launch %s: %w\n%s", t.program, err, out)
 	}
 	if t.job, err = t.cluster.job(ctx, t.c.patience); err != nil {
 		return err
 	}
 	return t.cluster.wait(ctx, t.c.patience, "a first checkpoint", func() (bool, error) {
 		cp, err := t.cluster.checkpoints(t.job)
-		if savepoint != "" && err == nil && (cp.Latest.Restored == nil || !cp.Latest.Restored.IsSavepoint) {
-			return false, errors.New("the job did not begin from the savepoint")
+		if savepoint != "" && err == nil && cp.Latest.Restored == nil {
+			return false, errors.New("the job did not begin from " + savepoint)
 		}
 		return cp.Counts.Completed > 0, err
 	})
@@ -132,7 +138,7 @@ func (t *trial) part(ctx context.Context, name string, do func(context.Context) 
 		return err
 	}
 	n := t.generator.Totals().Entries - sent.Entries
-	fmt.Fprintf(t.out, "%-10s %9d %9d %9d %9d %9d %9d %8.0f %8.0f %9s\n", name, n, now.raw-t.before.raw,
+	fmt.Fprintf(t.out, "%-13s %9d %9d %9d %9d %9d %9d %8.0f %8.0f %9s\n", name, n, now.raw-t.before.raw,
 		now.raw-now.unique-(t.before.raw-t.before.unique)-(t.generator.Totals().DuplicateImpressions-sent.DuplicateImpressions),
 		now.unique-t.before.unique, now.counted-t.before.counted, now.profiled-t.before.profiled,
 		float64(n)/taken.Seconds(), float64((javaNow-java+workersNow-workers).Microseconds())/float64(n), recovered)
@@ -227,33 +233,84 @@ func (t *trial) profiled(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// killManager kills the task manager that reads, with its worker, starts another
-// as a supervisor would, and returns the time until rows were written again.
+// killManager kills the task manager that reads, with its worker, and starts another
+// as a supervisor would.
 func (t *trial) killManager(ctx context.Context) (time.Duration, error) {
-	victim := t.cluster.reading()
-	if victim == nil {
-		return 0, errors.New("no task manager has a worker")
+	return t.disturb(ctx, func() error {
+		victim, _ := t.cluster.reading()
+		if victim == nil {
+			return errors.New("no task manager has a worker")
+		}
+		fmt.Fprintf(t.log, "kill -9 of %s and its worker\n", victim.name)
+		victim.kill()
+		return t.cluster.startManager()
+	})
+}
+
+// killWorker kills the worker that reads, and not its task manager.
+func (t *trial) killWorker(ctx context.Context) (time.Duration, error) {
+	return t.disturb(ctx, func() error {
+		manager, worker := t.cluster.reading()
+		if manager == nil {
+			return errors.New("no task manager has a worker")
+		}
+		fmt.Fprintf(t.log, "kill -9 of the worker %d of %s\n", worker, manager.name)
+		return syscall.Kill(worker, syscall.SIGKILL)
+	})
+}
+
+// killManagers kills both task managers and their workers at once, and starts others.
+func (t *trial) killManagers(ctx context.Context) (time.Duration, error) {
+	return t.disturb(ctx, func() error {
+		fmt.Fprintln(t.log, "kill -9 of both task managers and their workers")
+		t.cluster.killManagers()
+		return errors.Join(t.cluster.startManager(), t.cluster.startManager())
+	})
+}
+
+// disturb does something on which the job is restored, and returns the time until
+// rows were written again.
+func (t *trial) disturb(ctx context.Context, do func() error) (time.Duration, error) {
+	before, err := t.cluster.checkpoints(t.job)
+	if err != nil {
+		return 0, err
 	}
-	fmt.Fprintf(t.log, "kill -9 of %s and its worker\n", victim.name)
 	begin := time.Now()
-	victim.kill()
+	if err := do(); err != nil {
+		return 0, err
+	}
+	err = t.cluster.wait(ctx, t.c.patience, "the job to be restored", func() (bool, error) {
+		cp, err := t.cluster.checkpoints(t.job)
+		return cp.Counts.Restored > before.Counts.Restored, err
+	})
+	if err != nil {
+		return 0, err
+	}
 	rows, err := t.cloud.number(ctx, "SELECT COUNT(*) AS n FROM `pixelbeam.impressions`")
 	if err != nil {
 		return 0, err
 	}
-	if err := t.cluster.startManager(); err != nil {
+	if err := t.written(ctx, rows); err != nil {
 		return 0, err
 	}
-	err = t.written(ctx, rows)
+	return time.Since(begin), nil
+}
+
+// killFlink kills the job manager, the task managers and all workers at once, and
+// goes on, in a new cluster, from the last checkpoint that is on the disk.
+func (t *trial) killFlink(ctx context.Context) (time.Duration, error) {
+	fmt.Fprintln(t.log, "kill -9 of the job manager, both task managers and their workers")
+	begin := time.Now()
+	t.cluster.jobManager.kill()
+	t.cluster.killManagers()
+	checkpoint, err := t.cluster.newest(t.job)
 	if err != nil {
 		return 0, err
 	}
-	d := time.Since(begin)
-	cp, err := t.cluster.checkpoints(t.job)
-	if err == nil && cp.Counts.Restored == 0 {
-		err = errors.New("the job was not restored: did the kill miss it?")
+	if err := t.cluster.startFlink(ctx); err != nil {
+		return 0, err
 	}
-	return d, err
+	return t.resume(ctx, begin, checkpoint)
 }
 
 // written waits until there are more rows.
@@ -264,15 +321,24 @@ func (t *trial) written(ctx context.Context, rows int64) error {
 	})
 }
 
-// savepoint stops the job with a savepoint, launches it again from that, and
-// returns the time in which no rows were written.
+// savepoint stops the job with a savepoint, launches it again from that, of another
+// build if there is one, and returns the time in which no rows were written.
 func (t *trial) savepoint(ctx context.Context) (time.Duration, error) {
 	begin := time.Now()
 	path, err := t.cluster.stop(ctx, t.job, t.c.patience)
 	if err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(t.log, "stopped with %s\n", path)
+	if t.c.next != "" {
+		t.program = t.c.next
+	}
+	return t.resume(ctx, begin, path)
+}
+
+// resume launches the job from a savepoint or checkpoint, and returns the time since
+// begin until rows were written again.
+func (t *trial) resume(ctx context.Context, begin time.Time, path string) (time.Duration, error) {
+	fmt.Fprintf(t.log, "going on from %s\n", path)
 	rows, err := t.cloud.number(ctx, "SELECT COUNT(*) AS n FROM `pixelbeam.impressions`")
 	if err != nil {
 		return 0, err
