@@ -83,6 +83,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	runCtx := ctx
 	if o.Streaming() && o.Runner == RunnerPrism {
+		defer boundGarbage()()
 		runCtx = context.WithoutCancel(ctx)
 		draining := make(chan func(), 1)
 		stop := context.AfterFunc(ctx, func() { draining <- source.Drain() })

@@ -103,7 +103,7 @@ func (s *Sketch) set(t ValueType, prec precision) {
 
 func (s *Sketch) init() {
 	if s.prec.p == 0 {
-		s.set(String, precision{DefaultPrecision, DefaultSparsePrecision})
+		s.set(String, defaults)
 	}
 }
 
@@ -180,6 +180,34 @@ func (s *Sketch) AddHash(hash uint64) {
 	}
 	s.insert(s.prec.sparse(hash))
 }
+
+// SparseValue returns all that a sketch of DefaultPrecision, sparse or not, keeps of a
+// value with the given Fingerprint; it is not 0.
+func SparseValue(hash uint64) uint32 { return defaults.sparse(hash) }
+
+// AddSparseValue adds a value by its SparseValue, to a sketch of DefaultPrecision. The
+// bytes are those that AddHash makes; NumValues counts what was added. The error says
+// that v is no such value, or the sketch of another precision.
+func (s *Sketch) AddSparseValue(v uint32) error {
+	s.init()
+	if s.prec != defaults {
+		return fmt.Errorf("zetasketch: a sketch of precisions %d and %d takes no sparse value of %d and %d",
+			s.prec.p, s.prec.sp, defaults.p, defaults.sp)
+	}
+	if !s.prec.valid(v) {
+		return fmt.Errorf("zetasketch: %#x is no sparse value", v)
+	}
+	s.count = sum(s.count, 1)
+	if s.dense {
+		s.raise(s.prec.decode(v))
+	} else {
+		s.insert(v)
+	}
+	return nil
+}
+
+// defaults are the precisions of the zero Sketch.
+var defaults = precision{DefaultPrecision, DefaultSparsePrecision}
 
 // sum adds without overflow: counts of merged sketches can be anything.
 func sum(a, b int64) int64 {

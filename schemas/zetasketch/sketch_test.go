@@ -371,3 +371,61 @@ func TestReachError(t *testing.T) {
 		}
 	}
 }
+
+// A sketch of sparse values has the bytes of one of the hashes that they were made of,
+// whether it is sparse or dense, where a register is found by 15 bits or by 20.
+func TestSparseValues(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 9))
+	for _, n := range []int{0, 1, 100, 10_000, 300_000} {
+		var want, got Sketch
+		seen := map[uint32]bool{}
+		for i := range n {
+			hash := rng.Uint64()
+			switch i % 4 {
+			case 1:
+				hash &= 1<<44 - 1<<rng.IntN(44) | 0xff<<56 // low bits of the index are 0, rho is large
+			case 2:
+				hash &= 7 << 44
+			}
+			if i < 3 {
+				hash = []uint64{0, 1 << 44, 1<<64 - 1}[i]
+			}
+			v := SparseValue(hash)
+			if v == 0 {
+				t.Fatalf("the sparse value of %#x is 0", hash)
+			}
+			want.AddHash(hash)
+			if seen[v] {
+				continue // that one has said all that this says
+			}
+			seen[v] = true
+			if err := got.AddSparseValue(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got.NumValues() != int64(len(seen)) {
+			t.Errorf("%d values were added, not %d", got.NumValues(), len(seen))
+		}
+		got.count = want.count
+		a, err := want.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := got.MarshalBinary(); err != nil || !bytes.Equal(a, b) {
+			t.Errorf("%d values: %d bytes, want the %d of hashes (%v)", n, len(b), len(a), err)
+		}
+	}
+	if err := new(Sketch).AddSparseValue(0); err == nil {
+		t.Error("0 is no sparse value: no error")
+	}
+	if err := new(Sketch).AddSparseValue(math.MaxUint32); err == nil {
+		t.Error("no error of a value with too many bits")
+	}
+	other, err := New(String, 14)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.AddSparseValue(1); err == nil {
+		t.Error("no error of another precision")
+	}
+}

@@ -14,15 +14,17 @@
 // first field of their key, then of the key, as bytes:
 //
 //	uvarint   length of key, then the key
-//	uvarint   number of ids times 2, plus 1 if entries came with values
-//	          the ids in ascending order, 10 bytes each
-//	uvarint   number of members, then the members in ascending order, 8 bytes each
+//	uvarint   number of ids times 4, plus 1 if entries came with values, plus 2 if
+//	          they came with copies
+//	          the ids in ascending order, 8 bytes each, behind each the 5 bytes of its
+//	          copy, if there are copies: then an id stands once for each copy
+//	uvarint   number of members, then the members in ascending order, 4 bytes each
 //
 // and, if entries came with values:
 //
 //	varint    first event time, in microseconds since the Unix epoch
 //	varint    last event time
-//	10 bytes  id of the entry that gave the value
+//	8 bytes   id of the entry that gave the value
 //	uvarint   length of value, then the value
 //
 // An empty set is no bytes. The encoding of a set is unique: equal sets have

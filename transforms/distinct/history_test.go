@@ -288,11 +288,17 @@ type event struct {
 	id     ID
 	shard  int64
 	at     int64
-	member uint64
+	member uint32
 	value  string
+	// copy is of an entry of a key that counts copies: then there is neither member nor
+	// value, and other events may have the same id.
+	copy uint64
 }
 
 const closing = "late"
+
+// copied is the key that counts copies.
+var copied = string(AppendField(nil, []byte("copies")))
 
 func eventsOf(rng *rand.Rand, n int) []event {
 	events := make([]event, n)
@@ -300,8 +306,8 @@ func eventsOf(rng *rand.Rand, n int) []event {
 	for i := range events {
 		e := event{
 			key: string(AppendField(AppendField(nil, bytes.Repeat([]byte{byte('a' + rng.IntN(keys))}, 30)), []byte{byte('x' + rng.IntN(keys))})),
-			id:  NewID(rng.Uint64(), rng.Uint64(), rng.IntN(4) == 0), shard: int64(rng.IntN(shards)) - 2,
-			at: rng.Int64N(minutes*60)*1e6 + rng.Int64N(3)*1e5, member: uint64(rng.IntN(5)),
+			id:  NewID(rng.Uint64(), rng.IntN(4) == 0), shard: int64(rng.IntN(shards)) - 2,
+			at: rng.Int64N(minutes*60)*1e6 + rng.Int64N(3)*1e5, member: uint32(rng.IntN(5)),
 		}
 		if rng.IntN(2) == 0 {
 			e.value = strconv.Itoa(i) // and no member
@@ -309,6 +315,12 @@ func eventsOf(rng *rand.Rand, n int) []event {
 		}
 		if rng.IntN(12) == 0 {
 			e.key, e.member, e.value = string(AppendField(nil, []byte(closing))), 0, ""
+		}
+		if rng.IntN(3) == 0 {
+			e.key, e.member, e.value, e.copy = copied, 0, "", 1<<(CopyBits-1)+uint64(i)
+			if i > 0 && events[i-1].key == copied && rng.IntN(2) == 0 {
+				e.id, e.shard, e.at = events[i-1].id, events[i-1].shard, events[i-1].at
+			}
 		}
 		events[i] = e
 	}
@@ -318,9 +330,12 @@ func eventsOf(rng *rand.Rand, n int) []event {
 func (e *event) late() bool { return e.key == string(AppendField(nil, []byte(closing))) }
 
 func (e *event) pack(p *Packer, emit Emit) {
-	if e.value != "" {
+	switch {
+	case e.copy != 0:
+		p.AddCopy(e.shard, []byte(e.key), e.id, e.copy, e.at, emit)
+	case e.value != "":
 		p.Add(e.shard, []byte(e.key), e.id, e.at, []byte(e.value), emit)
-	} else {
+	default:
 		p.AddMember(e.shard, []byte(e.key), e.id, e.member, e.at, emit)
 	}
 }
@@ -329,7 +344,8 @@ func (e *event) pack(p *Packer, emit Emit) {
 func exactly(events []event) map[groupName]Group {
 	type sum struct {
 		Group
-		members map[uint64]bool
+		ids     map[ID]bool
+		members map[uint32]bool
 		last    ID
 	}
 	sums := map[groupName]*sum{}
@@ -338,14 +354,18 @@ func exactly(events []event) map[groupName]Group {
 		name := groupName{e.at / 60e6 * 60e6, e.shard, e.key}
 		g := sums[name]
 		if g == nil {
-			g = &sum{members: map[uint64]bool{}}
+			g = &sum{ids: map[ID]bool{}, members: map[uint32]bool{}}
 			g.Key = []byte(e.key)
 			sums[name] = g
 		}
-		g.Count++
-		if e.id.Flagged() {
-			g.Flagged++
+		g.Copies++
+		if !g.ids[e.id] {
+			g.Count++
+			if e.id.Flagged() {
+				g.Flagged++
+			}
 		}
+		g.ids[e.id] = true
 		if e.member != 0 {
 			g.members[e.member] = true
 		}
@@ -355,14 +375,14 @@ func exactly(events []event) map[groupName]Group {
 		if g.Value == nil || e.at < g.First {
 			g.First = e.at
 		}
-		if g.Value == nil || e.at > g.Last || e.at == g.Last && bytes.Compare(e.id[:], g.last[:]) > 0 {
+		if g.Value == nil || e.at > g.Last || e.at == g.Last && e.id > g.last {
 			g.Last, g.last, g.Value = e.at, e.id, []byte(e.value)
 		}
 	}
 	out := map[groupName]Group{}
 	for name, g := range sums {
 		for _, m := range slices.Sorted(maps.Keys(g.members)) {
-			g.Members = binary.BigEndian.AppendUint64(g.Members, m)
+			g.Members = binary.BigEndian.AppendUint32(g.Members, m)
 		}
 		out[name] = g.Group
 	}
@@ -446,6 +466,7 @@ func TestHistories(t *testing.T) {
 					name := groupName{l.WindowStart, l.Shard, string(g.Key)}
 					w := want[name]
 					w.Count -= g.Count
+					w.Copies -= g.Copies
 					w.Flagged -= g.Flagged
 					if want[name] = w; w.Count == 0 {
 						delete(want, name)
@@ -486,7 +507,7 @@ func TestMergedSets(t *testing.T) {
 		t.Error("the same panes have two chains")
 	}
 	m := &mergedSets{room: 10}
-	m.put("w", a.chain, []byte("12345"))
+	m.put("w", 60, a.chain, []byte("12345"))
 	b.add([]byte("pane 2"))
 	if _, ok := m.get("w", b.chain); ok {
 		t.Error("a set of other panes")
@@ -494,18 +515,38 @@ func TestMergedSets(t *testing.T) {
 	if set, ok := m.get("w", a.chain); !ok || string(set) != "12345" {
 		t.Errorf("kept %q, %v", set, ok)
 	}
-	m.put("x", a.chain, []byte("1234"))
-	m.get("w", a.chain)
-	m.put("y", a.chain, []byte("123")) // x is the oldest
-	m.put("z", a.chain, []byte("far too much"))
-	for name, want := range map[string]bool{"w": false, "x": false, "y": false, "z": false} {
-		if _, ok := m.get(name, a.chain); ok != want {
-			t.Errorf("%s is kept: %v", name, ok)
+	kept := func(want string) {
+		t.Helper()
+		got, size := "", 0
+		for _, name := range []string{"v", "w", "x", "y", "z"} {
+			if set, ok := m.get(name, a.chain); ok {
+				got += name
+				size += len(set)
+			}
+		}
+		if got != want || m.room != 10-size {
+			t.Errorf("%q are kept with room for %d bytes, want %q", got, m.room, want)
 		}
 	}
-	if m.room != 10 {
-		t.Errorf("room for %d bytes, want 10", m.room)
-	}
+	m.put("v", 120, a.chain, []byte("1234"))
+	kept("vw")
+	m.put("x", 0, a.chain, []byte("12")) // earlier than what is there
+	kept("vw")
+	m.put("y", 120, a.chain, []byte("123")) // w is the earliest
+	kept("vy")
+	m.put("z", 120, a.chain, []byte("1234")) // as early as the others, which stay
+	kept("vy")
+	m.put("v", 120, a.chain, []byte("1"))
+	m.put("x", 0, a.chain, []byte("12"))
+	kept("vxy")
+	m.put("z", 180, a.chain, []byte("1234567890"))
+	kept("z")
+	m.put("z", 180, a.chain, []byte("more than there is room for"))
+	kept("")
+	m.put("w", 0, a.chain, []byte("1"))
+	m.forget("w")
+	m.forget("w")
+	kept("")
 	for _, broken := range [][]byte{nil, {1}, {1, 2}, append([]byte{1, 2}, make([]byte, 15)...), append([]byte{1, 2}, make([]byte, 17)...)} {
 		if err := new(version).decode(broken); err == nil {
 			t.Errorf("%x: no error", broken)
@@ -528,7 +569,7 @@ func TestRewoundPanesPrevail(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		packer.Add(0, AppendField(nil, []byte("k")), NewID(n, n, false), 0, nil, emit)
+		packer.Add(0, AppendField(nil, []byte("k")), NewID(n<<1, false), 0, nil, emit)
 		packer.Flush(emit)
 		return set
 	}

@@ -1,7 +1,7 @@
 package distinct
 
 import (
-	"container/list"
+	"container/heap"
 	"encoding/binary"
 	"slices"
 	"sync"
@@ -53,8 +53,11 @@ func (v *version) decode(s []byte) error {
 // fit is read from the state.
 const maxMerged = 128 << 20
 
-// merged are the sets of windows that were written last, so that the next pane of
-// one has not to read what the state holds.
+// merged are the sets of the latest windows, so that the next pane of one has not to
+// read what the state holds. A window is written often while it is open, and seldom
+// when it has ended; so where there is no room the earliest goes, and not the one that
+// was used last: at a high rate each round of late panes would else put out all that
+// the next early firings need.
 //
 // The state is the truth: it says which panes came, by a hash of them all, and a set
 // that is kept is used only if it was made of the same panes in the same order.
@@ -65,14 +68,16 @@ var merged = &mergedSets{room: maxMerged}
 type mergedSets struct {
 	mu     sync.Mutex
 	room   int // bytes left
-	byName map[string]*list.Element
-	order  list.List // of mergedSet, the last used in front
+	byName map[string]*mergedSet
+	order  byStart
 }
 
 type mergedSet struct {
 	name  string
+	start int64 // of the window
 	chain chained
 	set   []byte
+	index int // in byStart
 }
 
 // get returns the set that was made of the panes of a chain. It must not be
@@ -81,45 +86,70 @@ func (m *mergedSets) get(name string, of chained) ([]byte, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.byName[name]
-	if e == nil || e.Value.(*mergedSet).chain != of {
+	if e == nil || e.chain != of {
 		return nil, false
 	}
-	m.order.MoveToFront(e)
-	return e.Value.(*mergedSet).set, true
+	return e.set, true
 }
 
-// put keeps a set, which must not be written to from then on.
-func (m *mergedSets) put(name string, of chained, set []byte) {
-	if cap(set) > len(set)+len(set)/8 {
-		set = slices.Clone(set)
-	}
+// put keeps the set of a window, which must not be written to from then on.
+func (m *mergedSets) put(name string, start int64, of chained, set []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.remove(name)
-	for m.room < len(set) && m.order.Len() > 0 {
-		m.remove(m.order.Back().Value.(*mergedSet).name)
+	m.remove(m.byName[name])
+	for m.room < len(set) && len(m.order) > 0 && m.order[0].start < start {
+		m.remove(m.order[0])
 	}
 	if m.room < len(set) {
 		return
 	}
+	if cap(set) > len(set)+len(set)/8 {
+		set = slices.Clone(set)
+	}
 	m.room -= len(set)
 	if m.byName == nil {
-		m.byName = make(map[string]*list.Element)
+		m.byName = make(map[string]*mergedSet)
 	}
-	m.byName[name] = m.order.PushFront(&mergedSet{name, of, set})
+	e := &mergedSet{name: name, start: start, chain: of, set: set}
+	m.byName[name] = e
+	heap.Push(&m.order, e)
 }
 
 // forget drops a set.
 func (m *mergedSets) forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.remove(name)
+	m.remove(m.byName[name])
 }
 
-func (m *mergedSets) remove(name string) {
-	if e := m.byName[name]; e != nil {
-		m.room += len(e.Value.(*mergedSet).set)
-		m.order.Remove(e)
-		delete(m.byName, name)
+func (m *mergedSets) remove(e *mergedSet) {
+	if e != nil {
+		m.room += len(e.set)
+		heap.Remove(&m.order, e.index)
+		delete(m.byName, e.name)
 	}
+}
+
+// byStart is a heap, the earliest window at its root.
+type byStart []*mergedSet
+
+func (h byStart) Len() int           { return len(h) }
+func (h byStart) Less(i, j int) bool { return h[i].start < h[j].start }
+func (h byStart) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *byStart) Push(x any) {
+	e := x.(*mergedSet)
+	e.index = len(*h)
+	*h = append(*h, e)
+}
+
+func (h *byStart) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return e
 }

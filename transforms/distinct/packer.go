@@ -35,8 +35,15 @@ func WindowStart(micros int64) int64 {
 // one element for a few shards and not every entry. The zero value is empty.
 type Packer struct {
 	windows map[place]*packedWindow
-	free    []*packedWindow
-	entries int
+	// recent are the windows of recentStart by shard, as indexed by recentIndex:
+	// most entries are of the minute that the one before was of.
+	recent      []*packedWindow
+	recentStart int64
+	free        []*packedWindow
+	entries     int
+	// Scratch of Flush: sets of a lane, one after another, and where each ends.
+	sets []byte
+	ends []int
 }
 
 // place names a shard's window by its start.
@@ -47,6 +54,12 @@ type packedWindow struct {
 	entries  int
 	earliest int64 // event time
 }
+
+// recentIndex is the place of a shard in Packer.recent: 0, -1, 1, -2 and so on.
+func recentIndex(shard int64) uint64 { return uint64(shard<<1 ^ shard>>63) }
+
+// maxRecent bounds the shards that Packer.recent has places for.
+const maxRecent = 1 << 10
 
 // lane returns the lane of a shard. Four shards travel and wait together, in a lane:
 // what a bundle costs on its way to the windows is the same for each element, and a
@@ -75,14 +88,45 @@ func (p *Packer) Add(shard int64, key []byte, id ID, at int64, value []byte, emi
 
 // AddMember puts an entry with a member into the set of its shard and window; see
 // Builder.AddMember. It emits everything when the packer is full.
-func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint64, at int64, emit Emit) {
+func (p *Packer) AddMember(shard int64, key []byte, id ID, member uint32, at int64, emit Emit) {
 	p.at(shard, at).AddMember(key, id, member)
+	p.added(emit)
+}
+
+// AddCopy puts a copy of an entry into the set of its shard and window; see
+// Builder.AddCopy. It emits everything when the packer is full.
+func (p *Packer) AddCopy(shard int64, key []byte, id ID, copy uint64, at int64, emit Emit) {
+	p.at(shard, at).AddCopy(key, id, copy)
 	p.added(emit)
 }
 
 // at returns the set that takes an entry.
 func (p *Packer) at(shard, at int64) *packedWindow {
-	name := place{shard, WindowStart(at)}
+	start := WindowStart(at)
+	if start != p.recentStart {
+		clear(p.recent)
+		p.recentStart = start
+	}
+	i := recentIndex(shard)
+	if i >= uint64(len(p.recent)) {
+		if i >= maxRecent {
+			return p.window(place{shard, start}, at)
+		}
+		p.recent = append(p.recent, make([]*packedWindow, i+1-uint64(len(p.recent)))...)
+	}
+	w := p.recent[i]
+	if w == nil {
+		w = p.window(place{shard, start}, at)
+		p.recent[i] = w
+		return w
+	}
+	w.earliest = min(w.earliest, at)
+	w.entries++
+	return w
+}
+
+// window finds or makes the set of a place, for an entry.
+func (p *Packer) window(name place, at int64) *packedWindow {
 	w := p.windows[name]
 	if w == nil {
 		if p.windows == nil {
@@ -112,16 +156,21 @@ func (p *Packer) Flush(emit Emit) {
 	places := slices.SortedFunc(maps.Keys(p.windows), func(a, b place) int {
 		return cmp.Or(cmp.Compare(lane(a.shard), lane(b.shard)), cmp.Compare(a.start, b.start), cmp.Compare(a.shard, b.shard))
 	})
-	var set []byte
 	for len(places) > 0 {
 		n, of := 1, lane(places[0].shard)
 		for n < len(places) && lane(places[n].shard) == of {
 			n++
 		}
-		var pack []byte
+		p.sets, p.ends = p.sets[:0], p.ends[:0]
 		for _, name := range places[:n] {
-			set = p.windows[name].Append(set[:0])
-			pack = appendWindow(pack, name.start, name.shard, set)
+			p.sets = p.windows[name].Append(p.sets)
+			p.ends = append(p.ends, len(p.sets))
+		}
+		pack := make([]byte, 0, len(p.sets)+n*maxWindowHead)
+		from := 0
+		for i, end := range p.ends {
+			pack = appendWindow(pack, places[i].start, places[i].shard, p.sets[from:end])
+			from = end
 		}
 		emit(mtime.FromTime(time.UnixMicro(p.timestamp(places[:n]))), of, pack)
 		places = places[n:]
@@ -132,6 +181,7 @@ func (p *Packer) Flush(emit Emit) {
 		p.free = append(p.free, w)
 	}
 	clear(p.windows)
+	clear(p.recent)
 	p.entries = 0
 }
 
@@ -156,6 +206,9 @@ func (p *Packer) timestamp(places []place) int64 {
 	}
 	return 0 // of nothing, which is not emitted
 }
+
+// maxWindowHead is the most that appendWindow adds to a set.
+const maxWindowHead = 3 * binary.MaxVarintLen64
 
 // appendWindow appends a set behind the start of its window and its shard, as
 // varints.

@@ -2,6 +2,7 @@ package distinct
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -9,33 +10,31 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// ID identifies an entry: 79 bits of a hash of (insertId, event time), and one
-// flag, which every copy of an entry carries alike.
+// ID identifies an entry: 63 bits of a hash of (insertId, event time), and in the
+// lowest bit a flag, which every copy of an entry carries alike.
 //
 // Two entries are taken for one if their ids are equal within a group of a shard's
-// window. At 100,000 entries a second that all fall into one group of 16 shards, a
-// set has 375,000 ids, or 7e10 pairs, of which one collides with a chance of 1.2e-13:
-// in a year of such minutes, with one of 1e-6, and then one impression is missing
-// from the counts. 80 bits instead of 128 make a third of the state.
-type ID [idSize]byte
+// window; the shard is chosen by other bits. At 100,000 entries a second that all fall
+// into one group of 16 shards, a set has 375,000 ids, or 7e10 pairs, of which one
+// collides with a chance of 7.6e-9: that is one entry in 16 years, of 3e12 a year,
+// missing from the counts. At 1,000,000 a second in 270 shards it is one in 3 years.
+type ID uint64
 
-// NewID makes an id of the 64 high bits of a hash and the 15 highest bits of its low
-// half, and the flag.
-func NewID(high, low uint64, flagged bool) ID {
-	var id ID
-	binary.BigEndian.PutUint64(id[:8], high)
-	binary.BigEndian.PutUint16(id[8:], uint16(low>>48)&^1)
+// NewID makes an id of 63 bits of a hash and the flag.
+func NewID(hash uint64, flagged bool) ID {
+	id := ID(hash &^ 1)
 	if flagged {
-		id[idSize-1] |= 1
+		id |= 1
 	}
 	return id
 }
 
-// Hash returns 64 bits of the id.
-func (id ID) Hash() uint64 { return binary.BigEndian.Uint64(id[:8]) }
-
 // Flagged tells whether the entry's flag is set.
-func (id ID) Flagged() bool { return id[idSize-1]&1 == 1 }
+func (id ID) Flagged() bool { return id&1 == 1 }
+
+// CopyBits is how many bits tell the copies of an entry apart. Two copies of the 2,000
+// a second that an entry had before, say, are taken for one once in 17 years.
+const CopyBits = 40
 
 // Group is one group of a merged set. Its slices borrow from the sets that were
 // merged and from the merged one: they hold as long as nobody writes to those.
@@ -44,7 +43,10 @@ type Group struct {
 	// Count is the number of distinct entries, Flagged how many of them have the
 	// flag.
 	Count, Flagged int64
-	// Members are the distinct members, in ascending order, 8 bytes each, big
+	// Copies is the number of distinct copies of them; Count, if they were added
+	// without.
+	Copies int64
+	// Members are the distinct members, in ascending order, MemberSize bytes each, big
 	// endian.
 	Members []byte
 	// First and Last are event times in microseconds since the Unix epoch; Value
@@ -91,10 +93,14 @@ func Merge(dst, a, b []byte, visit func(Group)) ([]byte, error) {
 			}
 			err = y.next(&b)
 		default:
-			dst = mergeGroup(dst, &x, &y, visit)
-			if err = x.next(&a); err == nil {
-				err = y.next(&b)
+			var m part
+			if dst, m, err = mergeGroup(dst, &x, &y); err != nil {
+				break
 			}
+			if visit != nil && len(m.ids) != len(x.ids) {
+				visit(m.group())
+			}
+			err = errors.Join(x.next(&a), y.next(&b))
 		}
 		if err != nil {
 			return nil, err
@@ -103,32 +109,93 @@ func Merge(dst, a, b []byte, visit func(Group)) ([]byte, error) {
 	return dst, nil
 }
 
-// MergeAll returns the union of encoded sets. It merges in rounds of pairs, so
-// that each byte is copied log2(len(sets)) times.
+// MergeAll returns the union of encoded sets. It reads each group once, whatever the
+// number of sets.
 func MergeAll(sets [][]byte) ([]byte, error) {
-	switch len(sets) {
-	case 0:
-		return nil, nil
-	case 1: // a copy, that has been read
-		return Merge(nil, nil, sets[0], nil)
+	size := 0
+	heads := make(headHeap, 0, len(sets))
+	for _, set := range sets {
+		size += len(set)
+		h := &head{rest: set}
+		if err := h.next(&h.rest); err != nil {
+			return nil, err
+		}
+		if h.ok {
+			heads = append(heads, h)
+		}
 	}
-	sets = slices.Clone(sets)
-	for len(sets) > 1 {
-		half := sets[:0]
-		for i := 0; i < len(sets); i += 2 {
-			if i+1 == len(sets) {
-				half = append(half, sets[i])
-				break
-			}
-			merged, err := Merge(nil, sets[i], sets[i+1], nil)
-			if err != nil {
+	for i := len(heads)/2 - 1; i >= 0; i-- {
+		heads.down(i)
+	}
+	dst := make([]byte, 0, size)
+	var same []part
+	var scratch [2][]byte
+	for len(heads) > 0 {
+		same = same[:0]
+		for {
+			h := heads[0]
+			same = append(same, h.part)
+			if err := h.next(&h.rest); err != nil {
 				return nil, err
 			}
-			half = append(half, merged)
+			if !h.ok {
+				last := len(heads) - 1
+				heads[0] = heads[last]
+				heads = heads[:last]
+			}
+			heads.down(0)
+			if len(heads) == 0 || compareKeys(heads[0].order, heads[0].key, same[0].order, same[0].key) != 0 {
+				break
+			}
 		}
-		sets = half
+		// Groups of one key are merged in rounds of pairs, so that each byte is copied
+		// log2(len(same)) times, from one scratch to the other.
+		for round := 0; len(same) > 1; round++ {
+			to := scratch[round%2][:0] // with all that this round makes
+			half := same[:0]
+			for i := 0; i+1 < len(same); i += 2 {
+				var m part
+				var err error
+				to, m, err = mergeGroup(to, &same[i], &same[i+1])
+				if err == nil && i+3 == len(same) {
+					to, m, err = mergeGroup(to, &m, &same[i+2])
+				}
+				if err != nil {
+					return nil, err
+				}
+				half = append(half, m)
+			}
+			same, scratch[round%2] = half, to
+		}
+		dst = append(dst, same[0].raw...)
 	}
-	return sets[0], nil
+	return dst, nil
+}
+
+// head is the first group of a set that is not yet merged, and the groups after it.
+type head struct {
+	part
+	rest []byte
+}
+
+// headHeap has the group that comes first in the order of a set at its root.
+type headHeap []*head
+
+// down puts the element at i in its place below.
+func (h headHeap) down(i int) {
+	for {
+		first := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if compareKeys(h[child].order, h[child].key, h[first].order, h[first].key) < 0 {
+				first = child
+			}
+		}
+		if first == i {
+			return
+		}
+		h[i], h[first] = h[first], h[i]
+		i = first
+	}
 }
 
 // neighbours returns the groups of an encoded set whose key begins with the same
@@ -191,10 +258,11 @@ func compareKeys(order uint64, key []byte, order2 uint64, key2 []byte) int {
 	return bytes.Compare(key, key2)
 }
 
-// Sizes of an encoded id and of a member.
+// Sizes of an encoded id, of a copy, which follows its entry's id, and of a member.
 const (
-	idSize     = 10
-	memberSize = 8
+	idSize     = 8
+	copySize   = CopyBits / 8
+	MemberSize = 4
 )
 
 // part is one encoded group; its slices borrow from the set.
@@ -202,7 +270,8 @@ type part struct {
 	ok       bool
 	order    uint64
 	raw, key []byte
-	ids      []byte
+	ids      []byte // and copies
+	size     int    // of each
 	members  []byte
 	tail
 }
@@ -210,13 +279,26 @@ type part struct {
 // tail is what a group knows of its entries that were added with a value; has says
 // that there is one.
 type tail struct {
-	has           bool
-	first, last   int64
-	lastID, value []byte
+	has         bool
+	first, last int64
+	lastID      ID
+	value       []byte
 }
 
-// hasTail is added to twice the number of ids.
-const hasTail = 1
+// Flags below the number of ids.
+const (
+	hasTail = 1 << iota
+	hasCopies
+	flagBits = iota
+)
+
+// sizeOfIDs is the size of ids with the given flags.
+func sizeOfIDs(flags uint64) int {
+	if flags&hasCopies != 0 {
+		return idSize + copySize
+	}
+	return idSize
+}
 
 // next reads the group at the head of set and moves set past it.
 func (p *part) next(set *[]byte) error {
@@ -231,8 +313,9 @@ func (p *part) next(set *[]byte) error {
 	if !ok1 || used <= 0 {
 		return ErrCorrupt
 	}
-	p.ids, s, ok2 = cutElements(s[used:], n>>1, idSize)
-	p.members, s, ok3 = cutArray(s, memberSize)
+	p.size = sizeOfIDs(n)
+	p.ids, s, ok2 = cutElements(s[used:], n>>flagBits, p.size)
+	p.members, s, ok3 = cutArray(s, MemberSize)
 	if !ok2 || !ok3 || len(p.ids) == 0 {
 		return ErrCorrupt
 	}
@@ -243,7 +326,7 @@ func (p *part) next(set *[]byte) error {
 		if !ok1 || !ok2 || len(s) < idSize {
 			return ErrCorrupt
 		}
-		p.lastID, s = s[:idSize:idSize], s[idSize:]
+		p.lastID, s = ID(binary.BigEndian.Uint64(s)), s[idSize:]
 		if p.value, s, ok3 = cutString(s); !ok3 {
 			return ErrCorrupt
 		}
@@ -255,27 +338,41 @@ func (p *part) next(set *[]byte) error {
 }
 
 func (p *part) group() Group {
-	g := Group{Key: p.key, Count: int64(len(p.ids) / idSize), Members: p.members, First: p.first, Last: p.last, Value: p.value}
-	for i := idSize - 1; i < len(p.ids); i += idSize {
-		g.Flagged += int64(p.ids[i] & 1)
+	g := Group{Key: p.key, Copies: int64(len(p.ids) / p.size), Members: p.members, First: p.first, Last: p.last, Value: p.value}
+	before, distinct := uint64(0), int64(0)
+	for ids := p.ids; len(ids) >= p.size; ids = ids[p.size:] {
+		id := binary.BigEndian.Uint64(ids)
+		if id == before && distinct > 0 {
+			continue // a copy
+		}
+		before = id
+		distinct++
+		g.Flagged += int64(id & 1)
 	}
+	g.Count = distinct
 	return g
 }
 
-// mergeGroup appends the union of two groups of one key.
-func mergeGroup(dst []byte, x, y *part, visit func(Group)) []byte {
-	m := part{key: x.key, tail: x.tail.union(y.tail)}
+// mergeGroup appends the union of two groups of one key and returns it.
+func mergeGroup(dst []byte, x, y *part) ([]byte, part, error) {
+	if x.size != y.size {
+		return nil, part{}, ErrCorrupt
+	}
+	from := len(dst)
+	m := part{ok: true, order: x.order, key: x.key, size: x.size, tail: x.tail.union(y.tail)}
 	dst = appendString(dst, x.key)
 	flags := 0
 	if m.has {
-		flags = hasTail
+		flags |= hasTail
 	}
-	dst, m.ids = appendUnion(dst, x.ids, y.ids, idSize, 1, flags)
-	dst, m.members = appendUnion(dst, x.members, y.members, memberSize, 0, 0)
-	if visit != nil && len(m.ids) != len(x.ids) {
-		visit(m.group())
+	if m.size != idSize {
+		flags |= hasCopies
 	}
-	return m.append(dst)
+	dst, m.ids = appendUnion(dst, x.ids, y.ids, m.size, flagBits, flags)
+	dst, m.members = appendUnion(dst, x.members, y.members, MemberSize, 0, 0)
+	dst = m.append(dst)
+	m.raw = dst[from:len(dst):len(dst)]
+	return dst, m, nil
 }
 
 func (t tail) union(o tail) tail {
@@ -286,7 +383,7 @@ func (t tail) union(o tail) tail {
 		return o
 	}
 	u := t
-	if o.last > t.last || (o.last == t.last && bytes.Compare(o.lastID, t.lastID) > 0) {
+	if o.last > t.last || (o.last == t.last && o.lastID > t.lastID) {
 		u = o
 	}
 	u.first = min(t.first, o.first)
@@ -300,13 +397,13 @@ func (t *tail) append(dst []byte) []byte {
 	}
 	dst = binary.AppendVarint(dst, t.first)
 	dst = binary.AppendVarint(dst, t.last)
-	dst = append(dst, t.lastID...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(t.lastID))
 	return appendString(dst, t.value)
 }
 
-// appendUnion appends the union of two ascending arrays of elements of a size of 8
-// bytes or more, after its length, which is shifted and has flags added. It returns
-// the elements too.
+// appendUnion appends the union of two ascending arrays of elements of a size, of
+// members, ids, or ids and copies, after its length, which is shifted and has flags
+// added. It returns the elements too.
 func appendUnion(dst, a, b []byte, size, shift, flags int) (all, union []byte) {
 	header := func(n int) uint64 { return uint64(n/size<<shift + flags) }
 	if len(b) == 0 {
@@ -321,17 +418,26 @@ func appendUnion(dst, a, b []byte, size, shift, flags int) (all, union []byte) {
 	from := len(dst)
 	dst = binary.AppendUvarint(dst, header(len(a)+len(b)))
 	start := len(dst)
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	few := len(b) < len(a)/manyTimes
 	for len(a) > 0 && len(b) > 0 {
-		c := compareElements(a, b, size)
-		if c <= 0 {
-			dst = append(dst, a[:size]...)
+		order := compareElements(a, b, size)
+		if order < 0 {
+			n := size
+			if few {
+				n = seek(a, b, size)
+			}
+			dst = append(dst, a[:n]...)
+			a = a[n:]
+			continue
+		}
+		if order == 0 {
 			a = a[size:]
-		} else {
-			dst = append(dst, b[:size]...)
 		}
-		if c >= 0 {
-			b = b[size:]
-		}
+		dst = append(dst, b[:size]...)
+		b = b[size:]
 	}
 	dst = append(dst, a...)
 	dst = append(dst, b...)
@@ -354,8 +460,35 @@ func tailOf(s []byte, n int) []byte {
 	return s[len(s)-n : len(s) : len(s)]
 }
 
+// manyTimes is how many times as long as the other an array is that is searched for
+// where the other's elements belong.
+const manyTimes = 8
+
+// seek returns how many bytes of a are elements less than the first of b. It tries
+// steps that double.
+func seek(a, b []byte, size int) int {
+	n := len(a) / size
+	low, high := 0, 1 // elements before low are less; that at high, if there is one, may be
+	for high <= n && compareElements(a[(high-1)*size:], b, size) < 0 {
+		low, high = high, 2*high
+	}
+	high = min(high-1, n)
+	for low < high { // the first that is not less is in [low, high]
+		mid := int(uint(low+high) / 2)
+		if compareElements(a[mid*size:], b, size) < 0 {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low * size
+}
+
 // compareElements compares the first elements of two arrays.
 func compareElements(a, b []byte, size int) int {
+	if size < 8 {
+		return cmp.Compare(binary.BigEndian.Uint32(a), binary.BigEndian.Uint32(b))
+	}
 	x, y := binary.BigEndian.Uint64(a), binary.BigEndian.Uint64(b)
 	switch {
 	case x < y:
@@ -365,8 +498,6 @@ func compareElements(a, b []byte, size int) int {
 	}
 	return bytes.Compare(a[8:size], b[8:size])
 }
-
-func compareIDs(a, b ID) int { return compareElements(a[:], b[:], idSize) }
 
 func appendString(dst, s []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))

@@ -3,8 +3,10 @@ package distinct
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,7 +18,7 @@ type entry struct {
 	at    int64
 	value string
 	// member is no more than 0 for most tests.
-	member uint64
+	member uint32
 }
 
 func encode(entries []entry) []byte {
@@ -43,7 +45,7 @@ func visited(t *testing.T, a, b []byte) (map[string]Group, []byte) {
 	return seen, merged
 }
 
-func id(n uint64, flagged bool) ID { return NewID(n, n<<1, flagged) }
+func id(n uint64, flagged bool) ID { return NewID(n<<1, flagged) }
 
 func TestMergeVisitsWhatChanged(t *testing.T) {
 	state := encode([]entry{{"a", id(1, false), 10, "old", 7}, {"b", id(2, true), 20, "b", 0}, {"d", id(9, false), 1, "", 0}})
@@ -55,8 +57,8 @@ func TestMergeVisitsWhatChanged(t *testing.T) {
 	})
 	got, merged := visited(t, state, pane)
 	want := map[string]Group{
-		"a": {Count: 3, Flagged: 1, Members: []byte{0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7}, First: 10, Last: 30, Value: []byte("new")},
-		"c": {Count: 1, First: 5, Last: 5, Value: []byte("c")},
+		"a": {Count: 3, Flagged: 1, Copies: 3, Members: []byte{0, 0, 0, 5, 0, 0, 0, 7}, First: 10, Last: 30, Value: []byte("new")},
+		"c": {Count: 1, Copies: 1, First: 5, Last: 5, Value: []byte("c")},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("visited (-want +got):\n%s", diff)
@@ -74,7 +76,7 @@ func TestSetIsAFunctionOfItsEntries(t *testing.T) {
 		var entries []entry
 		for n := range 1 + rng.IntN(60) {
 			at := int64(rng.IntN(5))
-			entries = append(entries, entry{string(rune('a' + rng.IntN(4))), id(uint64(n), n%3 == 0), at, string(rune('A' + n)), uint64(n % 7)})
+			entries = append(entries, entry{string(rune('a' + rng.IntN(4))), id(uint64(n), n%3 == 0), at, string(rune('A' + n)), uint32(n % 7)})
 		}
 		want := encode(entries)
 		// Duplicates, shuffled, in random bundles.
@@ -101,6 +103,79 @@ func TestSetIsAFunctionOfItsEntries(t *testing.T) {
 		}
 		if !bytes.Equal(one, want) {
 			t.Fatalf("round %d: merging one by one differs", round)
+		}
+	}
+}
+
+// Copies of an entry are told apart, and entries are counted once, flagged ones too.
+func TestCopies(t *testing.T) {
+	type delivery struct{ entry, copy uint64 }
+	encode := func(deliveries ...delivery) []byte {
+		var b Builder
+		for _, d := range deliveries {
+			b.AddCopy([]byte("a"), id(d.entry, d.entry == 2), d.copy)
+		}
+		return b.Append(nil)
+	}
+	state := encode(delivery{1, 7}, delivery{1, 7}, delivery{1, 6}, delivery{2, 7})
+	for _, test := range []struct {
+		pane                   []delivery
+		count, flagged, copies int64
+	}{
+		{[]delivery{{1, 6}, {2, 7}, {1, 7 + 1<<CopyBits}}, 0, 0, 0}, // nothing new
+		{[]delivery{{1, 5}, {2, 7}}, 2, 1, 4},
+		{[]delivery{{2, 1 << (CopyBits - 1)}, {2, 0}, {3, 7}}, 3, 1, 6},
+	} {
+		got, merged := visited(t, state, encode(test.pane...))
+		want := map[string]Group{"a": {Count: test.count, Flagged: test.flagged, Copies: test.copies}}
+		if test.count == 0 {
+			want = map[string]Group{}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", test.pane, diff)
+		}
+		if _, same := visited(t, encode(test.pane...), state); !bytes.Equal(merged, same) {
+			t.Errorf("%v: the union depends on the order", test.pane)
+		}
+	}
+	if _, err := Merge(nil, state, withoutCopies(), nil); err == nil {
+		t.Error("a group with copies and one without are merged")
+	}
+}
+
+func withoutCopies() []byte {
+	var b Builder
+	b.AddMember([]byte("a"), id(1, false), 0)
+	return b.Append(nil)
+}
+
+// The union of two arrays is what a set of their elements is, whatever their lengths.
+func TestUnion(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for round := range 3000 {
+		size := []int{MemberSize, idSize, idSize + copySize}[round%3]
+		elements := func(n int) []byte {
+			set := map[string]bool{}
+			for range n {
+				e := make([]byte, size)
+				e[0], e[size-1] = byte(rng.IntN(3)), byte(rng.IntN(1+n))
+				set[string(e)] = true
+			}
+			return []byte(strings.Join(slices.Sorted(maps.Keys(set)), ""))
+		}
+		a, b := elements(rng.IntN(120)), elements(rng.IntN(10))
+		if rng.IntN(2) == 0 {
+			a, b = b, a
+		}
+		set := map[string]bool{}
+		for _, e := range slices.Concat(slices.Collect(slices.Chunk(a, size)), slices.Collect(slices.Chunk(b, size))) {
+			set[string(e)] = true
+		}
+		want := strings.Join(slices.Sorted(maps.Keys(set)), "")
+		dst, union := appendUnion([]byte("x"), a, b, size, 1, 1)
+		header := binary.AppendUvarint([]byte("x"), uint64(len(set)<<1+1))
+		if string(union) != want || string(dst) != string(header)+want {
+			t.Fatalf("round %d: union of %x and %x is %x, want %x", round, a, b, dst, want)
 		}
 	}
 }
@@ -178,11 +253,11 @@ func BenchmarkMerge(b *testing.B) {
 	var state, pane Builder
 	for range 7500 {
 		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
-		state.AddMember(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Uint64())
+		state.AddMember(key, NewID(rng.Uint64(), false), rng.Uint32())
 	}
 	for range 50 {
 		key := binary.AppendUvarint(nil, uint64(rng.IntN(500)))
-		pane.AddMember(key, NewID(rng.Uint64(), rng.Uint64(), false), rng.Uint64())
+		pane.AddMember(key, NewID(rng.Uint64(), false), rng.Uint32())
 	}
 	s, p := state.Append(nil), pane.Append(nil)
 	var dst []byte

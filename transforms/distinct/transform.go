@@ -238,8 +238,8 @@ func (fn *gatherFn) ProcessElement(ctx context.Context, sp state.Provider, tp ti
 	for _, w := range windows {
 		switch sched.judge(&c, w.Start) {
 		case onTime:
-			if len(sets) == 0 {
-				first = w.Start
+			if sets == nil {
+				first, sets = w.Start, make([]byte, 0, len(packed))
 			}
 			sets = appendWindow(sets, w.Start, w.Shard, w.Set)
 		case late:
@@ -467,7 +467,7 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 	if err := fn.Version.Write(sp, v.append(nil)); err != nil {
 		return err
 	}
-	merged.put(name, v.chain, union)
+	merged.put(name, start, v.chain, union)
 	emit(r)
 	return nil
 }

@@ -40,7 +40,7 @@ type sample struct {
 type packFn struct{ packer Packer }
 
 func (fn *packFn) ProcessElement(s sample, emit func(beam.EventTime, int64, []byte)) {
-	id := NewID(uint64(s.N), 0, s.N%5 == 0)
+	id := NewID(uint64(s.N)<<1, s.N%5 == 0)
 	fn.packer.Add(s.N%2, []byte(s.Key), id, s.At*1e6, []byte(fmt.Sprint(s.N)), emit)
 }
 

@@ -195,9 +195,10 @@ type Record struct {
 // element it does once for many.
 type Records struct{ Records []Record }
 
-// ID returns the entry's id in sets, flagged if it is invalid traffic.
+// ID returns the entry's id in sets, flagged if it is invalid traffic. IDHigh, which
+// shards are chosen by, is not part of it.
 func (r *Record) ID() distinct.ID {
-	return distinct.NewID(uint64(r.IDHigh), uint64(r.IDLow), r.Invalid)
+	return distinct.NewID(uint64(r.IDLow), r.Invalid)
 }
 
 // setID hashes what identifies an entry. The time is the row's, in whole

@@ -53,13 +53,14 @@ func init() {
 //
 //   - rows, PCollection<schemas.Rows> of pixelbeam.v1.Impression;
 //   - records, PCollection<Records>, what windows need of the same impressions, or
-//     nothing if the options say so;
+//     nothing if the options say so; a DoFn that takes them must copy what it keeps,
+//     for they are overwritten when it has returned;
 //   - rejected, PCollection<schemas.Row> of pixelbeam.v1.RejectedEntry;
 //   - deliveries, PCollection<KV<int64, []byte>>, what became of every entry, packed
 //     for ledger.Books; empty unless Options.LedgerShards is set.
 //
 // It counts every entry once, in the Beam counters entries_read, impressions,
-// rejected_REASON or ignored_REASON of the namespace pixelbeam. Rows and records
+// rejected_REASON or ignored_REASON of the namespace pixelbeam. Rows
 // may borrow from buffers that are never written again. The options must have
 // been checked by NewConverter.
 func Parse(s beam.Scope, entries beam.PCollection, opts Options) (rows, records, rejected, deliveries beam.PCollection) {
@@ -82,6 +83,7 @@ type parseFn struct {
 
 	converter *Converter
 	buffer    []byte
+	records   []Record
 	totals    Totals
 	books     ledger.Packer
 }
@@ -127,7 +129,7 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 		start = len(fn.buffer)
 	}
 	var rec Record
-	var recs []Record
+	recs := fn.records[:0]
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		if need := max(bufferRest, 2*len(m.Data)); cap(fn.buffer)-len(fn.buffer) < need {
@@ -159,14 +161,11 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 				}
 				start = len(fn.buffer)
 			}
-			fn.books.Impression(m, rec.ID(), rec.EventTime, delivery)
+			fn.books.Impression(m, rec.ID(), uint64(rec.IDHigh), rec.EventTime, delivery)
 			if !fn.Options.OmitRecords {
-				if recs == nil {
-					recs = make([]Record, 0, min(maxRecords, len(b.Messages)-i))
-				}
 				if recs = append(recs, rec); len(recs) == maxRecords {
 					records(Records{recs})
-					recs = nil
+					recs = recs[:0]
 				}
 			}
 		case Rejected:
@@ -180,6 +179,8 @@ func (fn *parseFn) ProcessElement(b logentry.Batch, rows func(schemas.Rows), rec
 	if len(recs) > 0 {
 		records(Records{recs})
 	}
+	fn.records = recs[:0]
+	clear(recs[:cap(recs)]) // of what they borrow
 }
 
 // FinishBundle adds the bundle's counts to the Beam counters.

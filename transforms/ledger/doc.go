@@ -4,8 +4,8 @@
 // A contribution is a delivery: a Pub/Sub message id, or a file and offset. Deliveries
 // are counted by sets, as everything in windows is (see package distinct), so that
 // a bundle that a runner tries again, or a row that is appended twice, counts
-// once. Of impressions the set knows the entry as well: deliveries less entries
-// are duplicates.
+// once. Of impressions the set holds entries and their deliveries: deliveries less
+// entries are duplicates.
 //
 // The minute is that of the event time for impressions, and that of the receipt
 // for entries that were rejected or ignored. A delivery that comes when the books

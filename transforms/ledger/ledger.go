@@ -94,8 +94,8 @@ func (e *Entry) add(groups []distinct.Group) error {
 		reason := logentry.Reason(name[1:])
 		switch name[0] {
 		case outcomeImpression:
-			e.Impressions += g.Count
-			e.Duplicates += g.Count - int64(len(g.Members)/8)
+			e.Impressions += g.Copies
+			e.Duplicates += g.Copies - g.Count
 		case outcomeRejected:
 			e.Rejected = count(e.Rejected, reason, g.Count)
 		case outcomeIgnored:

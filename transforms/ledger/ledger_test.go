@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/google/go-cmp/cmp"
+	"github.com/zeebo/xxh3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -43,12 +44,12 @@ func decode(t *testing.T, e Entry) *pb.LedgerEntry {
 // A message delivered twice is one delivery; an entry delivered by two messages is
 // a duplicate.
 func TestEntryOfDeliveries(t *testing.T) {
-	id := func(n uint64) distinct.ID { return distinct.NewID(n, n, n%2 == 0) }
+	id := func(n uint64) distinct.ID { return distinct.NewID(n<<1, n%2 == 0) }
 	packs := pack(func(p *Packer, emit distinct.Emit) {
-		p.Impression(message("m1", 99e6), id(1), 61e6, emit)
-		p.Impression(message("m1", 99e6), id(1), 61e6, emit)
-		p.Impression(message("m2", 99e6), id(1), 61e6, emit)
-		p.Impression(message("m3", 99e6), id(2), 62e6, emit)
+		p.Impression(message("m1", 99e6), id(1), 0, 61e6, emit)
+		p.Impression(message("m1", 99e6), id(1), 0, 61e6, emit)
+		p.Impression(message("m2", 99e6), id(1), 0, 61e6, emit)
+		p.Impression(message("m3", 99e6), id(2), 0, 62e6, emit)
 		p.Rejected(message("m4", 99e6), logentry.ReasonTooLarge, emit)
 		p.Rejected(message("m5", 99e6), logentry.ReasonInvalidJSON, emit)
 		p.Rejected(message("m5", 99e6), logentry.ReasonInvalidJSON, emit)
@@ -120,8 +121,8 @@ func TestReasonsHaveColumns(t *testing.T) {
 // What comes too late has a name of its own, made of what it is.
 func TestTooLateEntries(t *testing.T) {
 	packs := pack(func(p *Packer, emit distinct.Emit) {
-		p.Impression(message("m1", 0), distinct.NewID(1, 1, false), 61e6, emit)
-		p.Impression(message("m2", 0), distinct.NewID(1, 1, false), 61e6, emit)
+		p.Impression(message("m1", 0), distinct.NewID(2, false), 0, 61e6, emit)
+		p.Impression(message("m2", 0), distinct.NewID(2, false), 0, 61e6, emit)
 	})
 	windows, err := distinct.Windows(packs[0])
 	if err != nil {
@@ -156,7 +157,7 @@ func TestEntryOfTables(t *testing.T) {
 
 // A source that names nothing has no two deliveries alike but by their bytes.
 func TestDeliveryIDs(t *testing.T) {
-	ids := map[distinct.ID]bool{}
+	ids := map[xxh3.Uint128]bool{}
 	for _, m := range []logentry.Message{
 		{Origin: "f", Offset: 0}, {Origin: "f", Offset: 10}, {Origin: "g", Offset: 0}, {Origin: "f", Offset: -1},
 		{Data: []byte("a"), Offset: -1}, {Data: []byte("b"), Offset: -1},

@@ -24,14 +24,14 @@ type Packer struct {
 	key    []byte
 }
 
-// Impression adds a delivery of an entry that is an impression.
-func (p *Packer) Impression(m *logentry.Message, entry distinct.ID, at int64, emit distinct.Emit) {
+// Impression adds a delivery of an entry that is an impression. spread is a hash of
+// the entry, of other bits than its id, by which deliveries of an entry meet in one
+// shard.
+func (p *Packer) Impression(m *logentry.Message, entry distinct.ID, spread uint64, at int64, emit distinct.Emit) {
 	if p.Shards == 0 {
 		return
 	}
-	// Deliveries of an entry meet in one shard.
-	shard := int64(entry.Hash() % uint64(p.Shards))
-	p.packer.AddMember(shard, p.name(outcomeImpression, ""), delivery(m), max(1, entry.Hash()), at, emit)
+	p.packer.AddCopy(int64(spread%uint64(p.Shards)), p.name(outcomeImpression, ""), entry, delivery(m).Lo, at, emit)
 }
 
 // Rejected adds a delivery that was rejected.
@@ -50,9 +50,9 @@ func (p *Packer) other(m *logentry.Message, outcome byte, reason logentry.Reason
 	if p.Shards == 0 {
 		return
 	}
-	id := delivery(m)
-	shard := -1 - int64(id.Hash()%uint64(p.Shards))
-	p.packer.AddMember(shard, p.name(outcome, reason), id, 0, m.ReceiveTime, emit)
+	h := delivery(m)
+	shard := -1 - int64(h.Hi%uint64(p.Shards))
+	p.packer.AddMember(shard, p.name(outcome, reason), distinct.NewID(h.Lo, false), 0, m.ReceiveTime, emit)
 }
 
 // Flush emits all and empties the packer. Call it in FinishBundle.
@@ -66,12 +66,11 @@ func (p *Packer) name(outcome byte, reason logentry.Reason) []byte {
 	return p.key
 }
 
-// delivery identifies a delivery.
-func delivery(m *logentry.Message) distinct.ID {
-	h := xxh3.HashString128Seed(m.Origin, uint64(m.Offset))
+// delivery is a hash of what identifies a delivery.
+func delivery(m *logentry.Message) xxh3.Uint128 {
 	if m.Origin == "" {
 		// Of a source that names nothing, all that is known is what came.
-		h = xxh3.Hash128(m.Data)
+		return xxh3.Hash128(m.Data)
 	}
-	return distinct.NewID(h.Hi, h.Lo, false)
+	return xxh3.HashString128Seed(m.Origin, uint64(m.Offset))
 }

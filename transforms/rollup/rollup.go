@@ -38,21 +38,18 @@ const (
 	click              = "click"
 )
 
-// sketchPrecision is that of HLL_COUNT.INIT.
-const sketchPrecision = 15
-
 // Add adds an impression to the set of its window and part.
 func Add(set *distinct.Builder, r *impression.Record) {
 	d := dimensionsOf(r)
 	set.AddMember(d.AppendKey(nil), r.ID(), member(r))
 }
 
-// member is what sketches count of an impression: its user. 0 is none.
-func member(r *impression.Record) uint64 {
+// member is what sketches keep of an impression's user. 0 is none.
+func member(r *impression.Record) uint32 {
 	if len(r.UserID) == 0 {
 		return 0
 	}
-	return zetasketch.Fingerprint(r.UserID)
+	return zetasketch.SparseValue(zetasketch.Fingerprint(r.UserID))
 }
 
 // dimensionsOf returns the dimensions of an impression, which are borrowed.
@@ -90,7 +87,7 @@ type Encoder struct {
 
 // NewEncoder returns an encoder.
 func NewEncoder() (*Encoder, error) {
-	sketch, err := zetasketch.New(zetasketch.String, sketchPrecision)
+	sketch, err := zetasketch.New(zetasketch.String, zetasketch.DefaultPrecision)
 	if err != nil {
 		return nil, fmt.Errorf("sketch: %w", err)
 	}
@@ -125,8 +122,10 @@ func (e *Encoder) AppendRow(dst []byte, r *distinct.Restatement, g *distinct.Gro
 	dst = appendInt(dst, fieldNet, g.Count-g.Flagged)
 	if len(g.Members) > 0 {
 		e.sketch.Reset()
-		for m := g.Members; len(m) > 0; m = m[8:] {
-			e.sketch.AddHash(binary.BigEndian.Uint64(m))
+		for m := g.Members; len(m) > 0; m = m[distinct.MemberSize:] {
+			if err := e.sketch.AddSparseValue(binary.BigEndian.Uint32(m)); err != nil {
+				return nil, fmt.Errorf("sketch: %w", err)
+			}
 		}
 		sketch, err := e.sketch.MarshalBinary()
 		if err != nil {

@@ -102,7 +102,7 @@ func TestClicksAndReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, user := range []string{"ann", "bob", "", "ann", "cleo"} {
-		r := impression.Record{EventType: []byte("click"), UserID: []byte(user), IDHigh: int64(i), EventTime: int64(i)}
+		r := impression.Record{EventType: []byte("click"), UserID: []byte(user), IDLow: int64(i) << 1, EventTime: int64(i)}
 		Add(&set, &r)
 		Add(&set, &r)
 	}
