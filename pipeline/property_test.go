@@ -62,7 +62,7 @@ func cases(t *testing.T, n int) int {
 func entriesOf(rng *rand.Rand, advertiser string, n int) []impression.Record {
 	entries := make([]impression.Record, n)
 	for i := range entries {
-		r := impression.NewRecord(fmt.Sprint(advertiser, "-", i), rng.Int64N(4*60)*1e6+rng.Int64N(1e6))
+		r, _ := impression.NewRecord(fmt.Append(nil, advertiser, "-", i), rng.Int64N(4*60)*1e6+rng.Int64N(1e6), nil)
 		r.Invalid = rng.IntN(5) == 0
 		r.EventType = []byte([]string{"impression", "click", "viewable"}[rng.IntN(3)])
 		r.AdvertiserID = []byte(advertiser)
@@ -444,7 +444,7 @@ func numbersOnPrism(t *testing.T, rng *rand.Rand, histories int) {
 		later := rng.Int64N(8) * 60e6
 		for i := range entries {
 			r := &entries[i]
-			shifted := impression.NewRecord(fmt.Sprint(h, "-", i), r.EventTime+later)
+			shifted, _ := impression.NewRecord(fmt.Append(nil, h, "-", i), r.EventTime+later, nil)
 			r.EventTime, r.IDHigh, r.IDLow = shifted.EventTime, shifted.IDHigh, shifted.IDLow
 		}
 		maps.Copy(want, exact(t, entries))
@@ -455,7 +455,7 @@ func numbersOnPrism(t *testing.T, rng *rand.Rand, histories int) {
 		maps.Copy(want, users)
 		arrivals = append(arrivals, arrivalsOf(rng, entries, lateness.Microseconds())...)
 		for i := range rng.IntN(4) {
-			r := impression.NewRecord(fmt.Sprint(h, "-closing-", i), later+rng.Int64N(4*60e6))
+			r, _ := impression.NewRecord(fmt.Append(nil, h, "-closing-", i), later+rng.Int64N(4*60e6), nil)
 			r.CampaignID = []byte(closing)
 			closes := distinct.WindowStart(r.EventTime) + 60e6 + lateness.Microseconds()
 			closings[distinct.WindowStart(r.EventTime)]++

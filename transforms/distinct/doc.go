@@ -23,7 +23,7 @@
 // and, if entries came with values:
 //
 //	varint    first event time, in microseconds since the Unix epoch
-//	varint    last event time
+//	varint    last event time, less the first
 //	8 bytes   id of the entry that gave the value
 //	uvarint   length of value, then the value
 //

@@ -323,6 +323,7 @@ func (p *part) next(set *[]byte) error {
 		p.has = true
 		p.first, s, ok1 = cutVarint(s)
 		p.last, s, ok2 = cutVarint(s)
+		p.last += p.first
 		if !ok1 || !ok2 || len(s) < idSize {
 			return ErrCorrupt
 		}
@@ -396,7 +397,7 @@ func (t *tail) append(dst []byte) []byte {
 		return dst
 	}
 	dst = binary.AppendVarint(dst, t.first)
-	dst = binary.AppendVarint(dst, t.last)
+	dst = binary.AppendVarint(dst, t.last-t.first)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(t.lastID))
 	return appendString(dst, t.value)
 }

@@ -3,6 +3,7 @@ package distinct
 import (
 	"context"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -246,6 +247,92 @@ func TestWindowStart(t *testing.T) {
 		if got := WindowStart(in); got != want {
 			t.Errorf("WindowStart(%d) = %d, want %d", in, got, want)
 		}
+	}
+}
+
+// A window [0, 60 s) with two minutes of lateness is on time until the watermark is at
+// its end, late from then on, and closed when the watermark is two minutes further.
+func TestJudge(t *testing.T) {
+	sched := newSchedule(Options{AllowedLateness: 2 * time.Minute, EarlyFirings: 10 * time.Second})
+	for _, test := range []struct {
+		passed int64
+		want   timeliness
+	}{
+		{unset, onTime}, {-5e6, onTime}, {0, onTime}, {60e6 - 1, onTime},
+		{60e6, late}, {60e6 + 1, late}, {180e6 - 1, late},
+		{180e6, tooLate}, {180e6 + 1, tooLate}, {math.MaxInt64, tooLate},
+	} {
+		if got := sched.judge(&clock{passed: test.passed}, 0); got != test.want {
+			t.Errorf("at %d: %d, want %d", test.passed, got, test.want)
+		}
+	}
+	for at, want := range map[int64]int64{0: 10e6, 1: 10e6, 10e6 - 1: 10e6, 10e6: 20e6, 50e6: 60e6, 59e6: 60e6, 60e6: 70e6, -1: 0, -60e6: -50e6} {
+		if got := sched.tick(at); got != want {
+			t.Errorf("the tick after %d is at %d, want %d", at, got, want)
+		}
+	}
+	// An interval that does not divide the minute begins anew with each.
+	sched.early = 25e6
+	for at, want := range map[int64]int64{0: 25e6, 25e6: 50e6, 50e6: 60e6, 60e6: 85e6} {
+		if got := sched.tick(at); got != want {
+			t.Errorf("every 25 s: the tick after %d is at %d, want %d", at, got, want)
+		}
+	}
+}
+
+// Entries at the first and the last instant of a window are in it, and what comes
+// exactly when the watermark is at its end, or at that of its lateness, is late, or too
+// late.
+func TestRestateAtTheBoundary(t *testing.T) {
+	c := script{t: t, c: teststream.NewConfig()}
+	c.add(sample{"a", 1, 0}, sample{"a", 3, 59}, sample{"a", 5, 60})
+	c.watermark(60)
+	c.add(sample{"a", 7, 59})
+	c.watermark(119)
+	c.watermark(180)
+	c.add(sample{"a", 9, 59}, sample{"a", 11, 60})
+	got := c.run(Options{AllowedLateness: 2 * time.Minute})
+	want := map[string][]string{
+		"0/1/a":          {"pane 0: 2-0 3", "pane 1: 3-0 7"},
+		"60/1/a":         {"pane 0: 1-1 5", "pane 1: 2-1 11"},
+		"too late 0/1/a": {"1"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("panes (-want +got):\n%s", diff)
+	}
+}
+
+// Clocks that are wrong by thousands of years, either way, close no window of others
+// and keep none open; their own entries are counted.
+func TestRestateWildTimes(t *testing.T) {
+	const year1, year9999 = -62135596800, 253402300799
+	c := script{t: t, c: teststream.NewConfig()}
+	c.add(sample{"a", 1, 5000}, sample{"a", 3, year9999})
+	c.watermark(5001)
+	c.add(sample{"a", 5, year1}, sample{"a", 7, year9999})
+	c.watermark(5045)
+	c.add(sample{"a", 9, 5044})
+	c.watermark(9000)
+	c.add(sample{"a", 11, 5000}) // too late, as if the others were not
+	c.add(sample{"a", 13, 9001})
+	got := c.run(Options{AllowedLateness: 2 * time.Minute, EarlyFirings: 10 * time.Second})
+	last := map[string]string{}
+	for key, panes := range got {
+		_, last[key], _ = strings.Cut(panes[len(panes)-1], ": ")
+	}
+	want := map[string]string{
+		"4980/1/a": "1-0 1", "5040/1/a": "1-0 9", "9000/1/a": "1-0 13",
+		fmt.Sprint(year9999-59, "/1/a"): "2-0 7",
+		"too late 4980/1/a":             "",
+	}
+	year1Counted := fmt.Sprint(year1, "/1/a")
+	if _, counted := last[year1Counted]; counted {
+		want[year1Counted] = "1-1 5"
+	} else {
+		want["too late "+year1Counted] = ""
+	}
+	if diff := cmp.Diff(want, last); diff != "" {
+		t.Errorf("last panes (-want +got):\n%s\nall: %v", diff, got)
 	}
 }
 

@@ -66,11 +66,21 @@ func appendKey(dst []byte, r *impression.Record) []byte {
 	return distinct.AppendField(dst, r.EventType)
 }
 
+// appendValue appends the attributes of an event. Of those that are too long it keeps
+// what appendLatest needs to cut them, so that the state of a window is bounded.
 func appendValue(dst []byte, r *impression.Record) []byte {
-	for _, a := range [attributes][]byte{r.DeviceType, r.OS, r.Browser, r.Country, r.PageURL} {
-		dst = distinct.AppendField(dst, a)
+	for i, a := range [attributes][]byte{r.DeviceType, r.OS, r.Browser, r.Country, r.PageURL} {
+		dst = distinct.AppendField(dst, a[:min(len(a), attributeLimit(i)+1)])
 	}
 	return dst
+}
+
+// attributeLimit is how many bytes of an attribute are written.
+func attributeLimit(i int) int {
+	if i == page {
+		return schemas.MaxPageURL
+	}
+	return schemas.MaxAttribute
 }
 
 // shard returns the shard of a user, in [0, shards).
@@ -240,11 +250,7 @@ func (e *encoder) appendLatest(g *distinct.Group) error {
 			return distinct.ErrCorrupt
 		}
 		value = rest
-		limit := schemas.MaxAttribute
-		if i == page {
-			limit = schemas.MaxPageURL
-		}
-		if len(attribute) > limit {
+		if limit := attributeLimit(i); len(attribute) > limit {
 			attribute = cut(attribute, limit)
 			e.values++
 		}

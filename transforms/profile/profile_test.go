@@ -206,6 +206,10 @@ func TestLongAttributesAreCut(t *testing.T) {
 	if e.values != 2 {
 		t.Errorf("%d values cut, want 2", e.values)
 	}
+	// Nor does the state of a window hold more than it needs.
+	if n, most := len(appendValue(nil, r)), schemas.MaxPageURL+4*schemas.MaxAttribute+attributes*3; n > most {
+		t.Errorf("the value of a group has %d bytes, more than %d", n, most)
+	}
 }
 
 // What is written depends on the set of counters and not on who came before.
