@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"unsafe"
 
 	"cloud.google.com/go/bigtable/apiv2/bigtablepb"
 	"google.golang.org/grpc/codes"
@@ -52,31 +53,64 @@ func sortCells(cells []filteredCell) {
 // order, and may overwrite those it is given.
 type step func(r *rowRun, cells []filteredCell) []filteredCell
 
-// rowRun is what a filter knows while it works on a row.
+// rowRun is what a filter knows while it works on a row. It serves for one row after
+// another.
 type rowRun struct {
 	key   []byte
 	sunk  []filteredCell   // by the sink filter, straight to the output
-	spare [][]filteredCell // memory for copies
+	spare [][]filteredCell // memory for cells
+	kept  [][]filteredCell // memory that is in use until the next row
 }
 
-// copyOf returns cells to overwrite, until free.
-func (r *rowRun) copyOf(cells []filteredCell) []filteredCell {
-	if n := len(r.spare); n > 0 {
-		c := r.spare[n-1]
-		r.spare = r.spare[:n-1]
-		return append(c, cells...)
+// begin begins a row: what the filter returned for the one before is overwritten.
+func (r *rowRun) begin(key []byte) {
+	r.key, r.sunk = key, r.sunk[:0]
+	r.spare, r.kept = append(r.spare, r.kept...), r.kept[:0]
+}
+
+// take returns an empty slice with room for n cells, until free, or until the next
+// row.
+func (r *rowRun) take(n int) []filteredCell {
+	if last := len(r.spare) - 1; last >= 0 {
+		cells := r.spare[last]
+		r.spare = r.spare[:last]
+		if cap(cells) >= n {
+			return cells
+		}
 	}
-	return slices.Clone(cells)
+	return make([]filteredCell, 0, n)
 }
 
 func (r *rowRun) free(cells []filteredCell) { r.spare = append(r.spare, cells[:0]) }
 
+// keep is free when the next row begins.
+func (r *rowRun) keep(cells []filteredCell) { r.kept = append(r.kept, cells[:0]) }
+
+// reset forgets the row, and the cells, which may be in memory of the store.
+func (r *rowRun) reset() {
+	r.begin(nil)
+	clear(r.sunk[:cap(r.sunk)])
+	for _, cells := range r.spare {
+		clear(cells[:cap(cells)])
+	}
+}
+
+// size is about how many bytes the memory has.
+func (r *rowRun) size() int {
+	n := cap(r.sunk)
+	for _, cells := range r.spare {
+		n += cap(cells)
+	}
+	return n * int(unsafe.Sizeof(filteredCell{}))
+}
+
 // filter is a compiled RowFilter. Several goroutines may use it.
 type filter struct{ step step }
 
-// apply filters a row. It overwrites cells.
-func (f filter) apply(key []byte, cells []filteredCell) []filteredCell {
-	r := &rowRun{key: key}
+// apply filters a row. It overwrites cells. What it returns is valid until r begins
+// another row.
+func (f filter) apply(r *rowRun, key []byte, cells []filteredCell) []filteredCell {
+	r.begin(key)
 	out := f.step(r, cells)
 	if len(r.sunk) > 0 {
 		out = slices.Concat(out, r.sunk)
@@ -148,12 +182,14 @@ func compileStep(f *bigtablepb.RowFilter, depth int, conditional bool) (step, er
 			families[i] = onlyFamily(f)
 		}
 		return func(r *rowRun, cells []filteredCell) []filteredCell {
-			out := make([]filteredCell, 0, len(cells))
+			out := r.take(len(cells))
 			for i, s := range steps {
-				branch := r.copyOf(ofFamily(cells, families[i]))
+				from := ofFamily(cells, families[i])
+				branch := append(r.take(len(from)), from...)
 				out = append(out, s(r, branch)...)
 				r.free(branch)
 			}
+			r.keep(out)
 			sortCells(out)
 			return out
 		}, nil

@@ -141,6 +141,7 @@ func (s *Server) collectTable(ctx context.Context, t *table) (cells int64, err e
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	var found findings
+	var m memory
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
 			return cells, err
@@ -149,7 +150,8 @@ func (s *Server) collectTable(ctx context.Context, t *table) (cells int64, err e
 		if err != nil {
 			return cells, err
 		}
-		row, err := decode(value)
+		m.reset()
+		row, err := decode(value, &m)
 		if err != nil {
 			return cells, err
 		}
@@ -202,7 +204,7 @@ func (s *Server) remove(t *table, found findings) error {
 		if err != nil {
 			return err
 		}
-		row, err := decode(value)
+		row, err := decode(value, new(memory))
 		if err := errors.Join(err, closer.Close()); err != nil {
 			return err
 		}

@@ -117,13 +117,13 @@ func checkRange(t *adminpb.Table, start, end int64) error {
 }
 
 // compile turns checked and settled mutations, which apply one after another, into
-// a change. It borrows from them.
-func compile(t *table, muts []*bigtablepb.Mutation) change {
+// a change. It borrows from them, and takes of mem.
+func compile(t *table, muts []*bigtablepb.Mutation, mem *memory) change {
 	var changes []change
 	var sets []*bigtablepb.Mutation_SetCell
 	flush := func() {
 		if len(sets) > 0 {
-			changes = append(changes, change{columns: columns(t, sets)})
+			changes = append(changes, change{columns: columns(t, sets, mem)})
 			sets = sets[:0]
 		}
 	}
@@ -152,11 +152,11 @@ func compile(t *table, muts []*bigtablepb.Mutation) change {
 		}
 	}
 	flush()
-	return mergeAll(changes)
+	return mergeAll(changes, mem)
 }
 
 // columns sorts cells into columns; of two with one timestamp the later is kept.
-func columns(t *table, sets []*bigtablepb.Mutation_SetCell) []column {
+func columns(t *table, sets []*bigtablepb.Mutation_SetCell, mem *memory) []column {
 	slices.SortStableFunc(sets, func(a, b *bigtablepb.Mutation_SetCell) int {
 		return cmp.Or(
 			cmp.Compare(t.Families[a.FamilyName], t.Families[b.FamilyName]),
@@ -164,8 +164,8 @@ func columns(t *table, sets []*bigtablepb.Mutation_SetCell) []column {
 			cmp.Compare(b.TimestampMicros, a.TimestampMicros),
 		)
 	})
-	out := make([]column, 0, len(sets))
-	cells := make([]cell, 0, len(sets)) // of all columns, one after another
+	out := mem.takeColumns(len(sets))
+	cells := mem.takeCells(len(sets)) // of all columns, one after another
 	for i := 0; i < len(sets); {
 		set := sets[i]
 		col := column{family: t.Families[set.FamilyName], qualifier: set.ColumnQualifier}

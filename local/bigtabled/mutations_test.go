@@ -157,7 +157,7 @@ func TestCompile(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := compile(table, test.in)
+			got := compile(table, test.in, new(memory))
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(change{}, deletion{}, column{}, cell{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("compile (-want +got):\n%s", diff)
 			}

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 	"time"
+	"unsafe"
 
 	"cloud.google.com/go/bigtable/apiv2/bigtablepb"
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -121,12 +124,15 @@ func (d dataServer) ReadRows(req *bigtablepb.ReadRowsRequest, client bigtablepb.
 	if req.Reversed {
 		slices.Reverse(all)
 	}
-	w := &rowWriter{send: client.SendMsg}
+	r := readings.Get().(*reading)
+	defer r.end()
+	w := rowWriter{send: client.SendMsg, chunk: r.chunk}
+	defer func() { r.chunk = w.chunk }()
 	for _, sp := range all {
-		err := d.s.scan(client.Context(), t, sp, req.Reversed, func(key []byte, row []filteredCell) error {
+		err := d.s.scan(client.Context(), t, sp, req.Reversed, r, func(key []byte, row []filteredCell) error {
 			w.stats.RowsSeenCount++
 			w.stats.CellsSeenCount += int64(len(row))
-			if row = filter.apply(key, row); len(row) == 0 {
+			if row = filter.apply(&r.run, key, row); len(row) == 0 {
 				return nil
 			}
 			if err := w.row(key, row); err != nil {
@@ -168,10 +174,34 @@ func (s *Server) table(name string) *table {
 	return s.tables[name]
 }
 
+// reading is what reading rows needs; it serves for one row after another, and for
+// one request after another.
+type reading struct {
+	memory memory
+	cells  []filteredCell
+	run    rowRun
+	key    []byte // of the store
+	chunk  []byte
+}
+
+var readings = sync.Pool{New: func() any { return new(reading) }}
+
+// end gives the memory back, unless it is more than most requests need.
+func (r *reading) end() {
+	if r.memory.size()+r.run.size()+cap(r.cells)*int(unsafe.Sizeof(filteredCell{}))+cap(r.chunk) > maxPooled {
+		return
+	}
+	r.memory.reset()
+	r.run.reset()
+	clear(r.cells[:cap(r.cells)])
+	readings.Put(r)
+}
+
 // readRow calls f with the cells of a row, which may be none and are valid until
 // f returns.
-func (s *Server) readRow(t *table, key []byte, f func(row []filteredCell) error) error {
-	value, closer, err := s.store.Get(rowKey(t.ID, key))
+func (s *Server) readRow(t *table, key []byte, r *reading, f func(row []filteredCell) error) error {
+	r.key = appendRowKey(r.key[:0], t.ID, key)
+	value, closer, err := s.store.Get(r.key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return f(nil)
 	}
@@ -179,7 +209,7 @@ func (s *Server) readRow(t *table, key []byte, f func(row []filteredCell) error)
 		return storeError(err)
 	}
 	defer closer.Close()
-	row, err := t.cells(value)
+	row, err := r.decode(t, value)
 	if err != nil {
 		return err
 	}
@@ -188,9 +218,9 @@ func (s *Server) readRow(t *table, key []byte, f func(row []filteredCell) error)
 
 // scan calls f with each row of a span that has cells, in order of keys or
 // backwards, until f returns an error. Key and row are valid until f returns.
-func (s *Server) scan(ctx context.Context, t *table, sp span, backwards bool, f func(key []byte, row []filteredCell) error) (err error) {
+func (s *Server) scan(ctx context.Context, t *table, sp span, backwards bool, r *reading, f func(key []byte, row []filteredCell) error) (err error) {
 	if sp.one {
-		return s.readRow(t, sp.start, func(row []filteredCell) error {
+		return s.readRow(t, sp.start, r, func(row []filteredCell) error {
 			if len(row) == 0 {
 				return nil
 			}
@@ -222,7 +252,7 @@ func (s *Server) scan(ctx context.Context, t *table, sp span, backwards bool, f 
 		if err != nil {
 			return storeError(err)
 		}
-		row, err := t.cells(value)
+		row, err := r.decode(t, value)
 		if err != nil {
 			return err
 		}
@@ -239,18 +269,15 @@ func (s *Server) scan(ctx context.Context, t *table, sp span, backwards bool, f 
 	return nil
 }
 
-// cells returns the cells of a stored row, sorted by family, qualifier and
-// timestamp, newest first. They borrow from value.
-func (t *table) cells(value []byte) ([]filteredCell, error) {
-	c, err := decode(value)
+// decode returns the cells of a stored row, sorted by family, qualifier and
+// timestamp, newest first. They borrow from value, and are valid until the next row.
+func (r *reading) decode(t *table, value []byte) ([]filteredCell, error) {
+	r.memory.reset()
+	c, err := decode(value, &r.memory)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	n := 0
-	for _, col := range c.columns {
-		n += len(col.cells)
-	}
-	row := make([]filteredCell, 0, n)
+	row := r.cells[:0]
 	for _, col := range c.columns {
 		family, ok := t.names[col.family]
 		if !ok {
@@ -260,6 +287,7 @@ func (t *table) cells(value []byte) ([]filteredCell, error) {
 			row = append(row, filteredCell{familyID: col.family, family: family, qualifier: col.qualifier, micros: cell.micros, value: cell.value})
 		}
 	}
+	r.cells = row
 	return row, nil
 }
 
@@ -270,7 +298,7 @@ const messageBytes = 64 << 10
 // rowWriter packs rows into answers.
 type rowWriter struct {
 	send  func(any) error
-	msg   encoded // a ReadRowsResponse of chunks
+	msg   *[]byte // a ReadRowsResponse of chunks, of gRPC's pool; nil if there are none
 	chunk []byte
 	stats bigtablepb.ReadIterationStats
 }
@@ -302,7 +330,7 @@ func (w *rowWriter) row(key []byte, row []filteredCell) error {
 	for i := range row {
 		size += 24 + len(row[i].qualifier) + len(row[i].value)
 	}
-	w.msg = slices.Grow(w.msg, size)
+	msg := w.grow(size)
 	for i := range row {
 		c, b := &row[i], w.chunk[:0]
 		if i == 0 {
@@ -327,13 +355,32 @@ func (w *rowWriter) row(key []byte, row []filteredCell) error {
 		if i == len(row)-1 {
 			b = protowire.AppendVarint(protowire.AppendTag(b, fieldCommitRow, protowire.VarintType), 1)
 		}
-		w.msg = appendField(w.msg, fieldChunks, b)
+		msg = appendField(msg, fieldChunks, b)
 		w.chunk = b
 	}
-	if len(w.msg) < messageBytes {
+	*w.msg = msg
+	if len(msg) < messageBytes {
 		return nil
 	}
 	return w.flush()
+}
+
+// grow returns the message with room for n bytes more.
+func (w *rowWriter) grow(n int) []byte {
+	pool := mem.DefaultBufferPool()
+	if w.msg == nil {
+		w.msg = pool.Get(n)
+		return (*w.msg)[:0]
+	}
+	msg := *w.msg
+	if cap(msg)-len(msg) >= n {
+		return msg
+	}
+	larger := pool.Get(max(len(msg)+n, messageBytes))
+	*larger = append((*larger)[:0], msg...)
+	pool.Put(w.msg)
+	w.msg = larger
+	return *larger
 }
 
 func appendField[T ~string | ~[]byte](dst []byte, field protowire.Number, value T) []byte {
@@ -352,10 +399,10 @@ func appendWrapped[T ~string | ~[]byte](dst []byte, field protowire.Number, valu
 }
 
 func (w *rowWriter) flush() error {
-	if len(w.msg) == 0 {
+	if w.msg == nil {
 		return nil
 	}
-	err := w.send(w.msg)
+	err := w.send(encoded{w.msg})
 	w.msg = nil // it is on its way
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"unsafe"
 )
 
 // change is what one or more writes do to a row. Changes compose: merge of an
@@ -60,8 +61,54 @@ func compareDeletions(a, b deletion) int {
 	return cmp.Or(bytes.Compare(a.qualifier, b.qualifier), cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end))
 }
 
-// merge returns what older and then newer do. The result shares their memory.
-func merge(older, newer change) change {
+// memory is where cells and columns of changes lie that are decoded or merged. It
+// may serve again when none of them is needed any more.
+type memory struct {
+	cells   []cell
+	columns []column
+}
+
+// takeCells returns an empty slice with room for n.
+func (m *memory) takeCells(n int) []cell {
+	m.cells = room(m.cells, n)
+	at := len(m.cells)
+	m.cells = m.cells[:at+n]
+	return m.cells[at : at : at+n]
+}
+
+// takeColumns returns an empty slice with room for n.
+func (m *memory) takeColumns(n int) []column {
+	m.columns = room(m.columns, n)
+	at := len(m.columns)
+	m.columns = m.columns[:at+n]
+	return m.columns[at : at : at+n]
+}
+
+// room returns s if it has room for n more, else an empty slice that has, and for
+// more to come. What was taken of s stays with whom it was given to.
+func room[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return make([]T, 0, max(n, min(2*cap(s), 1024), 8))
+}
+
+// reset makes the memory serve again. It keeps no pointers, for they may be into
+// memory of the store.
+func (m *memory) reset() {
+	clear(m.cells)
+	clear(m.columns)
+	m.cells, m.columns = m.cells[:0], m.columns[:0]
+}
+
+// size is about how many bytes the memory has.
+func (m *memory) size() int {
+	return cap(m.cells)*int(unsafe.Sizeof(cell{})) + cap(m.columns)*int(unsafe.Sizeof(column{}))
+}
+
+// merge returns what older and then newer do. The result shares their memory, and
+// takes more of m.
+func merge(older, newer change, m *memory) change {
 	if newer.clear {
 		return newer
 	}
@@ -79,7 +126,7 @@ func merge(older, newer change) change {
 		out.deletions = slices.CompactFunc(out.deletions, func(a, b deletion) bool { return compareDeletions(a, b) == 0 })
 	}
 	a, b := older.columns, newer.columns
-	out.columns = make([]column, 0, len(a)+len(b))
+	out.columns = m.takeColumns(len(a) + len(b))
 	for len(a) > 0 || len(b) > 0 {
 		order := -1
 		switch {
@@ -101,7 +148,7 @@ func merge(older, newer change) change {
 				col.cells = col.cells[:from(col.cells, floor)]
 				col.floor = max(col.floor, floor)
 			}
-			col.cells = mergeCells(col.cells, b[0].cells)
+			col.cells = mergeCells(col.cells, b[0].cells, m)
 			b = b[1:]
 		}
 		if len(col.cells) > 0 || col.floor > 0 {
@@ -149,14 +196,14 @@ func (c change) survivors(col column) []cell {
 	return cells
 }
 
-func mergeCells(older, newer []cell) []cell {
+func mergeCells(older, newer []cell, m *memory) []cell {
 	if len(older) == 0 {
 		return newer
 	}
 	if len(newer) == 0 {
 		return older
 	}
-	out := make([]cell, 0, len(older)+len(newer))
+	out := m.takeCells(len(older) + len(newer))
 	for len(older) > 0 && len(newer) > 0 {
 		switch {
 		case newer[0].micros >= older[0].micros:
@@ -175,7 +222,7 @@ func mergeCells(older, newer []cell) []cell {
 
 // mergeAll merges changes, oldest first, in time that grows little faster than
 // their size, however many they are. It overwrites the slice.
-func mergeAll(changes []change) change {
+func mergeAll(changes []change, m *memory) change {
 	if len(changes) == 0 {
 		return change{}
 	}
@@ -186,7 +233,7 @@ func mergeAll(changes []change) change {
 				half = append(half, changes[i])
 				break
 			}
-			half = append(half, merge(changes[i], changes[i+1]))
+			half = append(half, merge(changes[i], changes[i+1], m))
 		}
 		changes = half
 	}
@@ -194,8 +241,8 @@ func mergeAll(changes []change) change {
 }
 
 // row returns what c makes of an empty row.
-func (c change) row() change {
-	out := change{columns: c.columns[:0:0]}
+func (c change) row(m *memory) change {
+	out := change{columns: m.takeColumns(len(c.columns))}
 	for _, col := range c.columns {
 		if len(col.cells) > 0 {
 			col.floor = 0
@@ -299,8 +346,8 @@ func (d *decoder) count() int {
 	return int(n)
 }
 
-// decode borrows from b.
-func decode(b []byte) (change, error) {
+// decode borrows from b, and takes of m.
+func decode(b []byte, m *memory) (change, error) {
 	var c change
 	if len(b) == 0 || b[0] > 1 {
 		return c, errDamaged
@@ -319,8 +366,7 @@ func decode(b []byte) (change, error) {
 			c.deletions[i] = del
 		}
 	}
-	// Most columns have one cell: those lie in one array.
-	arena := make([]cell, 0, 8)
+	first := len(m.columns)
 	for len(d.b) > 0 {
 		v := d.uvarint()
 		col := column{family: uint32(v >> 2), qualifier: d.bytes()}
@@ -329,22 +375,19 @@ func decode(b []byte) (change, error) {
 			col.floor = int64(d.uvarint())
 		}
 		n := d.count()
-		if cap(arena)-len(arena) < n {
-			arena = make([]cell, 0, max(8, n))
-		}
-		start := len(arena)
+		col.cells = m.takeCells(n)
 		for range n {
-			arena = append(arena, cell{micros: int64(d.uvarint()), value: d.bytes()})
+			col.cells = append(col.cells, cell{micros: int64(d.uvarint()), value: d.bytes()})
 		}
-		col.cells = arena[start:len(arena):len(arena)]
 		if kind == floorNewest {
 			if n == 0 {
 				return c, errDamaged
 			}
 			col.floor = col.cells[0].micros
 		}
-		c.columns = append(c.columns, col)
+		m.columns = append(m.columns, col)
 	}
+	c.columns = m.columns[first:len(m.columns):len(m.columns)]
 	if d.bad {
 		return c, errDamaged
 	}

@@ -94,15 +94,15 @@ func TestMerge(t *testing.T) {
 		for len(changes) > 1 {
 			i := r.IntN(len(changes) - 1)
 			n := 2 + r.IntN(len(changes)-i-1)
-			merged := mergeAll(slices.Clone(changes[i : i+n]))
-			decoded, err := decode(merged.append(nil))
+			merged := mergeAll(slices.Clone(changes[i:i+n]), new(memory))
+			decoded, err := decode(merged.append(nil), new(memory))
 			if err != nil {
 				t.Fatal(err)
 			}
 			same(t, merged, decoded)
 			changes = slices.Replace(changes, i, i+n, decoded)
 		}
-		same(t, m.row(), changes[0].row())
+		same(t, m.row(), changes[0].row(new(memory)))
 	}
 }
 
@@ -151,7 +151,7 @@ func TestMergeInStore(t *testing.T) {
 	got := make([]change, len(models))
 	// Backwards, where the store merges the other way round.
 	for ok := it.Last(); ok; ok = it.Prev() {
-		if got[it.Key()[0]], err = decode(bytes.Clone(it.Value())); err != nil {
+		if got[it.Key()[0]], err = decode(bytes.Clone(it.Value()), new(memory)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,15 +169,15 @@ func FuzzDecode(f *testing.F) {
 		for i := range changes {
 			changes[i] = randomChange(r, model{})
 		}
-		f.Add(mergeAll(changes).append(nil))
+		f.Add(mergeAll(changes, new(memory)).append(nil))
 	}
 	f.Add(binary.AppendUvarint([]byte{0}, 1<<62))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := decode(b)
+		c, err := decode(b, new(memory))
 		if err != nil {
 			return
 		}
-		again, err := decode(c.append(nil))
+		again, err := decode(c.append(nil), new(memory))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,8 +197,18 @@ func BenchmarkMerge(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		m := &merger{values: [][]byte{writes[1], writes[0]}}
-		if _, _, err := m.Finish(true); err != nil {
+		m, err := newMerger(nil, writes[1])
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.MergeOlder(writes[0]); err != nil {
+			b.Fatal(err)
+		}
+		_, closer, err := m.Finish(true)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := closer.Close(); err != nil {
 			b.Fatal(err)
 		}
 	}

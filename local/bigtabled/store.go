@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -108,20 +109,43 @@ func (l logger) Fatalf(format string, args ...any) {
 	os.Exit(1)
 }
 
-// merger collects the changes of a row, newest first.
-type merger struct{ values [][]byte }
+// merger collects the changes of a row. A read makes one, so what it needs serves
+// again: from Finish until Close the store has its result.
+type merger struct {
+	data        []byte // the changes, one after another, as they came
+	ends        []int  // of each in data
+	oldestFirst bool   // else they came newest first
+	changes     []change
+	memory      memory
+	result      []byte
+}
+
+var mergers = sync.Pool{New: func() any { return new(merger) }}
+
+// maxPooled is the size in bytes above which a merger does not serve again.
+const maxPooled = 1 << 20
 
 func newMerger(_, value []byte) (pebble.ValueMerger, error) {
-	return &merger{values: [][]byte{slices.Clone(value)}}, nil
+	m := mergers.Get().(*merger)
+	m.data, m.ends, m.oldestFirst = m.data[:0], m.ends[:0], false
+	m.add(value)
+	return m, nil
+}
+
+func (m *merger) add(value []byte) {
+	m.data = append(m.data, value...)
+	m.ends = append(m.ends, len(m.data))
 }
 
 func (m *merger) MergeOlder(value []byte) error {
-	m.values = append(m.values, slices.Clone(value))
+	m.add(value)
 	return nil
 }
 
+// MergeNewer is called for all that is merged, or for nothing of it.
 func (m *merger) MergeNewer(value []byte) error {
-	m.values = slices.Insert(m.values, 0, slices.Clone(value))
+	m.oldestFirst = true
+	m.add(value)
 	return nil
 }
 
@@ -129,20 +153,35 @@ func (m *merger) MergeNewer(value []byte) error {
 // store's interface to drop them here (pebble.DeletableValueMerger) is broken in
 // v2.1.7: a compaction panics on it.
 func (m *merger) Finish(includesBase bool) ([]byte, io.Closer, error) {
-	changes := make([]change, len(m.values))
-	size := 0
-	for i, v := range m.values {
-		size += len(v)
+	n := len(m.ends)
+	m.changes = slices.Grow(m.changes[:0], n)[:n]
+	for i, start := 0, 0; i < n; i++ {
+		at := i
+		if !m.oldestFirst {
+			at = n - 1 - i
+		}
 		var err error
-		if changes[len(changes)-1-i], err = decode(v); err != nil {
+		if m.changes[at], err = decode(m.data[start:m.ends[i]], &m.memory); err != nil {
 			return nil, nil, err
 		}
+		start = m.ends[i]
 	}
-	c := mergeAll(changes)
+	c := mergeAll(m.changes, &m.memory)
 	if includesBase {
-		c = c.row()
+		c = c.row(&m.memory)
 	}
-	return c.append(make([]byte, 0, size)), nil, nil
+	m.result = c.append(m.result[:0])
+	clear(m.changes)
+	m.memory.reset()
+	return m.result, m, nil
+}
+
+// Close is called when the store needs the result no more.
+func (m *merger) Close() error {
+	if cap(m.data)+cap(m.result)+m.memory.size() <= maxPooled {
+		mergers.Put(m)
+	}
+	return nil
 }
 
 // Keys start with a number of four bytes: 0 for what the server keeps about
@@ -156,7 +195,11 @@ func definitionKey(name string) []byte { return append([]byte("\x00\x00\x00\x00t
 func tablePrefix(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
 
 func rowKey(id uint32, key []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(make([]byte, 0, prefixLen+len(key)), id), key...)
+	return appendRowKey(make([]byte, 0, prefixLen+len(key)), id, key)
+}
+
+func appendRowKey(dst []byte, id uint32, key []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, id), key...)
 }
 
 // prefixEnd returns the first key after all that start with prefix, nil if there

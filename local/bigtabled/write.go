@@ -83,8 +83,8 @@ func (s *Server) checkAndMutate(req *bigtablepb.CheckAndMutateRowRequest) (match
 	if t == nil {
 		return false, notFound(req.TableName)
 	}
-	err = s.readRow(t, req.RowKey, func(row []filteredCell) error {
-		matched = len(filter.apply(req.RowKey, row)) > 0
+	err = s.readRow(t, req.RowKey, new(reading), func(row []filteredCell) error {
+		matched = len(filter.apply(new(rowRun), req.RowKey, row)) > 0
 		return nil
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Server) readModifyWrite(req *bigtablepb.ReadModifyWriteRowRequest) (*bi
 	// The newest cells by column, as rules before left them.
 	type columnName struct{ family, qualifier string }
 	newest := map[columnName]cell{}
-	err := s.readRow(t, req.RowKey, func(row []filteredCell) error {
+	err := s.readRow(t, req.RowKey, new(reading), func(row []filteredCell) error {
 		for _, c := range row {
 			name := columnName{c.family, string(c.qualifier)}
 			if _, ok := newest[name]; !ok {
@@ -227,7 +227,8 @@ func (s *Server) write(req *bigtablepb.MutateRowsRequest) ([]*answer, error) {
 	defer batch.Close()
 	answers := make([]*answer, len(req.Entries))
 	var rows, cells int64
-	var value []byte
+	var value, key []byte
+	var m memory
 	for i, e := range req.Entries {
 		if i%yieldAfter == yieldAfter-1 {
 			runtime.Gosched()
@@ -242,8 +243,9 @@ func (s *Server) write(req *bigtablepb.MutateRowsRequest) ([]*answer, error) {
 			answers[i].Status = status.Convert(err).Proto()
 			continue
 		}
-		value = compile(t, e.Mutations).append(value[:0])
-		if err := batch.Merge(rowKey(t.ID, e.RowKey), value, nil); err != nil {
+		m.reset()
+		value, key = compile(t, e.Mutations, &m).append(value[:0]), appendRowKey(key[:0], t.ID, e.RowKey)
+		if err := batch.Merge(key, value, nil); err != nil {
 			return nil, storeError(err)
 		}
 		rows++
