@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -45,25 +46,25 @@ func (p *Profile) decodeCounters(cells []bigtable.ReadItem) error {
 	if len(cells) == 0 {
 		return nil
 	}
-	size := 0
+	n := 0
 	for i := range cells {
-		size += len(cells[i].Value)
+		n += countCounters(cells[i].Value)
 	}
 	p.windows = make([]window, 0, len(cells))
-	d := countersDecoder{counters: make([]counter, 0, size/minCounter), ids: make(map[string]int32)}
+	d := countersDecoder{counters: make([]counter, 0, n)}
 	for i := range cells {
 		cell := &cells[i]
 		if cell.Column != schemas.FamilyCounters+":"+schemas.ColumnCounters {
 			continue
 		}
-		w := window{start: int64(cell.Timestamp), first: len(d.counters)}
+		w := window{start: int64(cell.Timestamp), first: int32(len(d.counters))}
 		if err := d.window(&w, cell.Value); err != nil {
 			return fmt.Errorf("column %q of %s holds no WindowCounters: %w", cell.Column, cell.Timestamp.Time().UTC().Format(time.RFC3339), err)
 		}
-		w.end = len(d.counters)
+		w.end = int32(len(d.counters))
 		p.windows = append(p.windows, w)
 	}
-	p.counters, p.ids = d.counters, d.ids
+	p.counters, p.names = d.counters, d.names
 	newestFirst := func(a, b window) int { return cmp.Compare(b.start, a.start) }
 	if !slices.IsSortedFunc(p.windows, newestFirst) {
 		slices.SortFunc(p.windows, newestFirst)
@@ -71,22 +72,32 @@ func (p *Profile) decodeCounters(cells []bigtable.ReadItem) error {
 	return nil
 }
 
-// minCounter is about the size of the least CampaignCounter, in bytes.
-const minCounter = 16
+// countCounters returns how many counters a WindowCounters message has, if it is one.
+func countCounters(b []byte) int {
+	n := 0
+	_ = fields(b, func(num protowire.Number, _ uint64, value []byte) error {
+		if num == 1 && value != nil {
+			n++
+		}
+		return nil
+	})
+	return n
+}
 
 // countersDecoder collects the counters of all windows of a profile.
 type countersDecoder struct {
 	counters []counter
-	ids      map[string]int32 // of campaigns and event types, from 0
+	names    names // of campaigns and event types
+
+	lastEvent   []byte // that of the counter before, which is mostly that of the next
+	lastEventID int32
 }
 
-func (d *countersDecoder) id(name []byte) int32 {
-	if id, ok := d.ids[string(name)]; ok {
-		return id
+func (d *countersDecoder) event(name []byte) int32 {
+	if d.lastEvent == nil || !bytes.Equal(d.lastEvent, name) {
+		d.lastEvent, d.lastEventID = name, d.names.add(name)
 	}
-	id := int32(len(d.ids))
-	d.ids[string(name)] = id
-	return id
+	return d.lastEventID
 }
 
 // window reads a WindowCounters message. Unknown fields are skipped.
@@ -96,16 +107,18 @@ func (d *countersDecoder) window(w *window, b []byte) error {
 		case num == 1 && value != nil:
 			return d.counter(value, w.start)
 		case num == 2 && value != nil:
-			w.truncated.Windows = 1
+			if w.cut == nil {
+				w.cut = &cut{Truncation: Truncation{Windows: 1}}
+			}
 			return fields(value, func(num protowire.Number, n uint64, value []byte) error {
 				switch {
 				case value != nil:
 				case num == 1:
-					w.truncated.Counters = int64(n)
+					w.cut.Counters = int64(n)
 				case num == 2:
-					w.truncated.Events = int64(n)
+					w.cut.Events = int64(n)
 				case num == 3:
-					w.max = int64(n)
+					w.cut.max = int64(n)
 				}
 				return nil
 			})
@@ -138,7 +151,7 @@ func (d *countersDecoder) counter(b []byte, start int64) error {
 	if err != nil {
 		return err
 	}
-	c.campaign, c.event = d.id(campaign), d.id(event)
+	c.campaign, c.event = d.names.add(campaign), d.event(event)
 	d.counters = append(d.counters, c)
 	return nil
 }

@@ -70,17 +70,22 @@ type Profile struct {
 	// older than counters are kept, or than the newest Options.MaxWindows windows.
 	Period Period
 
-	windows  []window         // the newest first
-	counters []counter        // of all windows
-	ids      map[string]int32 // of their campaigns and event types
+	windows  []window  // the newest first
+	counters []counter // of all windows
+	names    names     // of their campaigns and event types
 }
 
 // window is what a user did in one window.
 type window struct {
 	start      int64 // in microseconds since the Unix epoch
-	first, end int   // its counters are those from first to end
-	truncated  Truncation
-	max        int64 // the largest of the counters that were left out
+	first, end int32 // its counters are those from first to end
+	cut        *cut  // nil if the window is whole
+}
+
+// cut is what did not fit into a window.
+type cut struct {
+	Truncation
+	max int64 // the largest of the counters that were left out
 }
 
 // counter has numbers for names, so that they are quick to find and to compare,
@@ -91,14 +96,6 @@ type counter struct {
 }
 
 func (p *Profile) of(w *window) []counter { return p.counters[w.first:w.end] }
-
-// id returns the number of a name, -1 for one that no counter has.
-func (p *Profile) id(name string) int32 {
-	if id, ok := p.ids[name]; ok {
-		return id
-	}
-	return -1
-}
 
 // Counter is a user's number of distinct events of one type for one campaign.
 type Counter struct {
@@ -147,7 +144,7 @@ func (p *Profile) Frequency(campaign, eventType string, period Period) Frequency
 	}
 	var hidden int64
 	last := int64(math.MinInt64)
-	campaignID, eventID := p.id(campaign), p.id(eventType)
+	campaignID, eventID := p.names.id(campaign), p.names.id(eventType)
 	windows := p.within(period)
 	for i := range windows {
 		w := &windows[i]
@@ -157,7 +154,9 @@ func (p *Profile) Frequency(campaign, eventType string, period Period) Frequency
 			i++
 		}
 		if i == len(counters) {
-			hidden += w.max
+			if w.cut != nil {
+				hidden += w.cut.max
+			}
 			continue
 		}
 		c := &counters[i]
@@ -191,7 +190,7 @@ func (p *Profile) Recency(campaign string) Recency {
 	if p == nil {
 		return r
 	}
-	id, impression, click := p.id(campaign), p.id(Impression), p.id(Click)
+	id, impression, click := p.names.id(campaign), p.names.id(Impression), p.names.id(Click)
 	for _, w := range p.windows {
 		for _, c := range p.of(&w) {
 			if c.campaign != id {
@@ -208,7 +207,7 @@ func (p *Profile) Recency(campaign string) Recency {
 		if !r.LastImpression.IsZero() && !r.LastClick.IsZero() {
 			break
 		}
-		r.Truncated = r.Truncated || w.truncated.Windows > 0
+		r.Truncated = r.Truncated || w.cut != nil
 	}
 	return r
 }
@@ -219,9 +218,9 @@ func (p *Profile) Counters(period Period) []Counter {
 	if p == nil {
 		return nil
 	}
-	names := make([]string, len(p.ids))
-	for name, id := range p.ids {
-		names[id] = name
+	names := make([]string, len(p.names.ends))
+	for id := range names {
+		names[id] = string(p.names.bytes(int32(id)))
 	}
 	type key struct{ campaign, event int32 }
 	sums := map[key]counter{}
@@ -257,9 +256,11 @@ func (p *Profile) Truncated(period Period) Truncation {
 		return t
 	}
 	for _, w := range p.within(period) {
-		t.Windows += w.truncated.Windows
-		t.Counters += w.truncated.Counters
-		t.Events += w.truncated.Events
+		if w.cut != nil {
+			t.Windows += w.cut.Windows
+			t.Counters += w.cut.Counters
+			t.Events += w.cut.Events
+		}
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -438,7 +439,7 @@ func FuzzDecodeWindow(f *testing.F) {
 	f.Add(marshal(f, w))
 	f.Add([]byte{0x0a, 0x00})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, d := window{}, countersDecoder{ids: map[string]int32{}}
+		got, d := window{}, countersDecoder{}
 		err := d.window(&got, b)
 		want := new(pb.WindowCounters)
 		if proto.Unmarshal(b, want) != nil {
@@ -451,14 +452,61 @@ func FuzzDecodeWindow(f *testing.F) {
 			t.Fatalf("%d counters, want %d", len(d.counters), len(want.Counters))
 		}
 		for i, c := range want.Counters {
-			if g := d.counters[i]; g != (counter{d.ids[c.GetCampaignId()], d.ids[c.GetEventType()], c.GetCount(), c.GetInvalid(), c.GetLastEventOffset()}) {
-				t.Errorf("counter %+v of the names %v, want %v", g, d.ids, c)
+			if g := d.counters[i]; g != (counter{d.names.id(c.GetCampaignId()), d.names.id(c.GetEventType()), c.GetCount(), c.GetInvalid(), c.GetLastEventOffset()}) {
+				t.Errorf("counter %+v of the names %q, want %v", g, d.names.text, c)
 			}
 		}
-		if tr := want.Truncated; tr.GetCounters() != got.truncated.Counters || tr.GetEvents() != got.truncated.Events || tr.GetMaxCount() != got.max || (tr != nil) != (got.truncated.Windows == 1) {
-			t.Errorf("truncated %+v %d, want %v", got.truncated, got.max, tr)
+		switch tr := want.Truncated; {
+		case tr == nil && got.cut == nil:
+		case tr == nil || got.cut == nil || *got.cut != (cut{Truncation{1, tr.GetCounters(), tr.GetEvents()}, tr.GetMaxCount()}):
+			t.Errorf("cut %+v, want %v", got.cut, tr)
 		}
 	})
+}
+
+// Names are like keys of a map, whatever their number and length.
+func TestNames(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var n names
+	if id := n.id("a"); id != -1 {
+		t.Errorf("the number %d for a name of none", id)
+	}
+	want := map[string]int32{}
+	for range 5000 {
+		name := strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(100)) + fmt.Sprint(r.IntN(20))
+		id, ok := want[name]
+		if got := n.id(name); ok && got != id || !ok && got != -1 {
+			t.Fatalf("number of %q: %d, want %d, %v", name, got, id, ok)
+		}
+		if !ok {
+			id = int32(len(want))
+			want[name] = id
+		}
+		if got := n.add([]byte(name)); got != id || string(n.bytes(id)) != name {
+			t.Fatalf("%q was given the number %d, which is %q, want %d", name, got, n.bytes(id), id)
+		}
+	}
+}
+
+// BenchmarkDecode decodes a row of 60 windows of 3 counters.
+func BenchmarkDecode(b *testing.B) {
+	var row []bigtable.ReadItem
+	for i := range 60 {
+		name := func(n int) string { return fmt.Sprint("campaign-", n%50) }
+		row = append(row, bigtable.ReadItem{
+			Column:    schemas.FamilyCounters + ":" + schemas.ColumnCounters,
+			Timestamp: bigtable.Time(minute(i)),
+			Value:     marshal(b, counters(count(name(7*i), Impression, 1, 4e6), count(name(7*i+1), Impression, 2, 5e6), count(name(7*i), Click, 1, 6e6))),
+		})
+	}
+	slices.Reverse(row)
+	b.ReportAllocs()
+	for b.Loop() {
+		var p Profile
+		if err := p.decode(bigtable.Row{schemas.FamilyCounters: row}); err != nil || len(p.windows) != 60 || len(p.counters) != 180 {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkDecodeWindow decodes a window of 5 counters, beside the generated code.
@@ -467,7 +515,7 @@ func BenchmarkDecodeWindow(b *testing.B) {
 		count("campaign-3", Impression, 2, 6e6), count("campaign-1", Click, 1, 7e6), count("campaign-4", Impression, 2, 8e6)))
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
-		d := countersDecoder{ids: map[string]int32{}}
+		var d countersDecoder
 		for b.Loop() {
 			var w window
 			d.counters = d.counters[:0]

@@ -158,10 +158,7 @@ func (r *Reader) filter(period Period) (bigtable.Filter, Period) {
 	if oldest := expiry(families[schemas.FamilyCounters], now); period.From.Before(oldest) {
 		period.From = oldest
 	}
-	filters := []bigtable.Filter{
-		newest(schemas.FamilyFirst, families, now),
-		newest(schemas.FamilyLatest, families, now),
-	}
+	var filters []bigtable.Filter
 	if period.From.Before(period.To) {
 		// All versions: each is a window. One more than wanted tells whether
 		// there are more.
@@ -170,6 +167,7 @@ func (r *Reader) filter(period Period) (bigtable.Filter, Period) {
 			bigtable.TimestampRangeFilter(period.From, period.To),
 			bigtable.LatestNFilter(r.opts.MaxWindows+1)))
 	}
+	filters = append(filters, newest(schemas.FamilyFirst, families, now), newest(schemas.FamilyLatest, families, now))
 	return bigtable.InterleaveFilters(filters...), period
 }
 
