@@ -524,6 +524,73 @@ func TestReadWhileColumnsAreAdded(t *testing.T) {
 }
 
 // benchTable serves a table of profiles and returns a client's view of it.
+// Memory of reads serves again: those that go on at once, of rows of all sizes, with
+// filters that copy, while the store merges, see the cells of their rows only.
+func TestReadsAtOnce(t *testing.T) {
+	s, table := profiles(t, Options{})
+	const rows = 40
+	key := func(i int) string { return fmt.Sprintf("row-%02d", i) }
+	value := func(i, version int) string {
+		return strings.Repeat(fmt.Sprintf("%s %d ", key(i), version), 1+i*i)
+	}
+	write := func(from int) {
+		for version := from; version < from+3; version++ {
+			var keys []string
+			var muts []*bigtable.Mutation
+			for i := range rows {
+				m := bigtable.NewMutation()
+				for j := range 1 + i {
+					m.Set("c", "n", bigtable.Timestamp(1000*(version*100+j)), []byte(value(i, version)))
+				}
+				m.Set("l", "os", bigtable.Timestamp(1000*version), []byte(value(i, version)))
+				keys, muts = append(keys, key(i)), append(muts, m)
+			}
+			if errs, err := table.ApplyBulk(t.Context(), keys, muts); err != nil || errs != nil {
+				t.Error(errs, err)
+			}
+			if err := s.store.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	write(0)
+	filter := bigtable.InterleaveFilters(
+		bigtable.ChainFilters(bigtable.FamilyFilter("l"), bigtable.LatestNFilter(1)),
+		bigtable.InterleaveFilters(bigtable.FamilyFilter("c"), bigtable.ColumnFilter("o.*")),
+	)
+	check := func(row bigtable.Row) bool {
+		var i int
+		if _, err := fmt.Sscanf(row.Key(), "row-%d", &i); err != nil {
+			t.Error(err)
+		}
+		if len(row["c"]) < 3*(1+i) || len(row["l"]) != 2 {
+			t.Errorf("%s has %d and %d cells, want %d or more, and the same twice", row.Key(), len(row["c"]), len(row["l"]), 3*(1+i))
+		}
+		for _, cell := range append(row["c"], row["l"]...) {
+			if !strings.HasPrefix(string(cell.Value), row.Key()+" ") || strings.Count(string(cell.Value), row.Key()) != 1+i*i {
+				t.Errorf("%s has the value %.50q", row.Key(), cell.Value)
+			}
+		}
+		return true
+	}
+	var reads sync.WaitGroup
+	for g := range 4 {
+		reads.Go(func() {
+			for i := range 60 {
+				var set bigtable.RowSet = bigtable.RowList{key((i * 7) % rows)}
+				if i%10 == g {
+					set = bigtable.InfiniteRange("")
+				}
+				if err := table.ReadRows(t.Context(), set, check, bigtable.RowFilter(filter)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	write(3)
+	reads.Wait()
+}
+
 func benchTable(b *testing.B) (*Server, *bigtable.Table) {
 	s, err := Start("127.0.0.1:0", Options{Dir: b.TempDir()})
 	if err != nil {
