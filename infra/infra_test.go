@@ -119,6 +119,98 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// What the template lets through is what the job takes, and nothing else: each regular
+// expression is held to values that are right and wrong.
+func TestMetadataValues(t *testing.T) {
+	values := map[string]struct{ right, wrong []string }{
+		"subscription":      {[]string{"projects/p-1/subscriptions/pixelbeam-requests", "projects/example.com:p-1/subscriptions/a.b"}, []string{"", "logs", "projects/p/topics/t", "projects/p/subscriptions/x", "projects/P/subscriptions/logs"}},
+		"bigquery_dataset":  {[]string{"pixelbeam", "p-1.pixelbeam", "example.com:p-1.pixelbeam"}, []string{"", "a-b", "p-1.a-b", "p-1:pixelbeam"}},
+		"bigquery_delivery": {[]string{"at_least_once", "exactly_once"}, []string{"", "once", "exactly_once "}},
+		"table_suffix_by":   {[]string{"advertiser"}, []string{"campaign"}},
+		"advertiser_groups": {[]string{"gs://my-bucket/groups.csv"}, []string{"groups.csv", "gs://my-bucket", "gs:///x", "gs://My/x"}},
+		"bigtable_instance": {[]string{"pixelbeam"}, []string{"inst", "Pixelbeam", "pixelbeam-", "projects/p/instances/pixelbeam"}},
+		"bigtable_table":    {[]string{"profiles", "_x.y-z"}, []string{"", "a b", "-x"}},
+		"pixel_paths":       {[]string{"/pixel.gif", "/a.gif,/b.gif"}, []string{"", "pixel.gif", "/a,", "/a,b"}},
+		"ip":                {[]string{"truncate", "keep", "drop"}, []string{"", "hash"}},
+		"counts":            {[]string{"true", "false"}, []string{"", "yes", "TRUE"}},
+		"ledger":            {[]string{"true", "false"}, []string{"", "1"}},
+		"early_firings":     {[]string{"0", "10s", "1m", "1m30s"}, []string{"", "10", "-1s", "1d"}},
+		"allowed_lateness":  {[]string{"0", "0s", "10m0s", "1h"}, []string{"", "10", "-1s", "1d"}},
+		"shards":            {[]string{"1", "16", "9999", "10000"}, []string{"", "0", "016", "10001", "99999", "-1", "1.5"}},
+	}
+	var metadata struct {
+		Parameters []struct {
+			Name    string
+			Regexes []string
+		}
+	}
+	read(t, "modules/dataflow/metadata.json", &metadata)
+	for _, p := range metadata.Parameters {
+		all := func(value string) bool {
+			for _, r := range p.Regexes {
+				if !regexp.MustCompile(r).MatchString(value) {
+					return false
+				}
+			}
+			return len(p.Regexes) > 0
+		}
+		v, ok := values[p.Name]
+		if !ok {
+			t.Errorf("no values of %s are tried", p.Name)
+		}
+		for _, value := range v.right {
+			if !all(value) {
+				t.Errorf("%s: %q is refused", p.Name, value)
+			}
+			if !takes(p.Name, value) {
+				t.Errorf("%s: %q is right for the template, and the job refuses it", p.Name, value)
+			}
+		}
+		for _, value := range v.wrong {
+			if all(value) {
+				t.Errorf("%s: %q is taken", p.Name, value)
+			}
+		}
+	}
+}
+
+// takes tells whether the job takes a value of a flag. Files are not read.
+func takes(name, value string) bool {
+	opts := pipeline.DefaultOptions()
+	opts.Runner, opts.Project, opts.Subscription, opts.BigQueryDataset = pipeline.RunnerDataflow, "p-test", "logs", "ads"
+	flags := flag.NewFlagSet("pixelbeam", flag.ContinueOnError)
+	opts.RegisterFlags(flags)
+	if name == "table_suffix_by" {
+		opts.AdvertiserGroups = []byte("acme,retail\n")
+	}
+	if name != "advertiser_groups" && flags.Set(name, value) != nil {
+		return false
+	}
+	return opts.Validate() == nil
+}
+
+// The example of variables has each of them.
+func TestExampleHasAllVariables(t *testing.T) {
+	variables, err := os.ReadFile("variables.tf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("terraform.tfvars.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^variable "(.+)"`).FindAllSubmatch(variables, -1) {
+		if !regexp.MustCompile(`(?m)^(# )?` + string(m[1]) + ` *=`).Match(example) {
+			t.Errorf("terraform.tfvars.example has no %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(?:# )?([a-z_]+) *=`).FindAllSubmatch(example, -1) {
+		if !regexp.MustCompile(`(?m)^variable "` + string(m[1]) + `"`).Match(variables) {
+			t.Errorf("terraform.tfvars.example has %s, which is no variable", m[1])
+		}
+	}
+}
+
 func read(t *testing.T, name string, v any) {
 	t.Helper()
 	b, err := os.ReadFile(name)

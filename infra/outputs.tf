@@ -43,6 +43,11 @@ output "bigtable_instance" {
   value       = module.profiles.instance
 }
 
+output "profile_reader" {
+  description = "Account for pixelctl serve-profiles, or for ad servers: it may read profiles."
+  value       = module.profiles.reader_email
+}
+
 output "image_repository" {
   description = "Where the Flex Template's image is pushed."
   value       = module.dataflow.image_repository

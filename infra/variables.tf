@@ -297,7 +297,7 @@ variable "job_parameters" {
 variable "workers" {
   description = "Workers of the job: machine type, how many at the start, and the most."
   type = object({
-    machine_type = optional(string, "n2-standard-4")
+    machine_type = optional(string, "n2d-standard-4")
     start        = optional(number, 1)
     max          = optional(number, 20)
   })

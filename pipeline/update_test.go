@@ -96,7 +96,7 @@ func sorted(text string) string {
 }
 
 // describe returns a line for each leaf step, with the coders of what it reads
-// and writes and, where it has any, its state and timers.
+// and writes and, where it has any, its windows, side inputs, state and timers.
 func describe(c *pipepb.Components) string {
 	var lines []string
 	for _, step := range c.GetTransforms() {
@@ -106,7 +106,12 @@ func describe(c *pipepb.Components) string {
 		collections := func(m map[string]string) string {
 			var out []string
 			for _, name := range slices.Sorted(maps.Keys(m)) {
-				out = append(out, coder(c, c.GetPcollections()[m[name]].GetCoderId()))
+				p := c.GetPcollections()[m[name]]
+				text := coder(c, p.GetCoderId())
+				if w := windows(c.GetWindowingStrategies()[p.GetWindowingStrategyId()]); w != "" {
+					text += " in " + w
+				}
+				out = append(out, text)
 			}
 			return strings.Join(out, " + ")
 		}
@@ -114,17 +119,41 @@ func describe(c *pipepb.Components) string {
 		var payload pipepb.ParDoPayload
 		if step.GetSpec().GetUrn() == "beam:transform:pardo:v1" && proto.Unmarshal(step.GetSpec().GetPayload(), &payload) == nil {
 			for _, name := range slices.Sorted(maps.Keys(payload.GetStateSpecs())) {
-				kind := fmt.Sprintf("%T", payload.GetStateSpecs()[name].GetSpec())
-				line += fmt.Sprintf("\tstate %s %s\n", name, strings.TrimPrefix(kind, "*pipeline_v1.StateSpec_"))
+				line += fmt.Sprintf("\tstate %s %s\n", name, stateSpec(c, payload.GetStateSpecs()[name]))
 			}
 			for _, name := range slices.Sorted(maps.Keys(payload.GetTimerFamilySpecs())) {
-				line += fmt.Sprintf("\ttimer %s %v\n", name, payload.GetTimerFamilySpecs()[name].GetTimeDomain())
+				spec := payload.GetTimerFamilySpecs()[name]
+				line += fmt.Sprintf("\ttimer %s %v of %s\n", name, spec.GetTimeDomain(), coder(c, spec.GetTimerFamilyCoderId()))
+			}
+			for _, name := range slices.Sorted(maps.Keys(payload.GetSideInputs())) {
+				line += fmt.Sprintf("\tside input %s %s\n", name, payload.GetSideInputs()[name].GetAccessPattern().GetUrn())
 			}
 		}
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
+}
+
+// windows spells a windowing strategy out, nothing for the global window.
+func windows(w *pipepb.WindowingStrategy) string {
+	const global = "beam:window_fn:global_windows:v1"
+	if w.GetWindowFn().GetUrn() == global && w.GetTrigger().GetDefault() != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %x, %v, %v, lateness %d", w.GetWindowFn().GetUrn(), w.GetWindowFn().GetPayload(), w.GetTrigger(), w.GetAccumulationMode(), w.GetAllowedLateness())
+}
+
+// stateSpec is the kind of a state and the coders of what it holds.
+func stateSpec(c *pipepb.Components, spec *pipepb.StateSpec) string {
+	kind := strings.TrimPrefix(fmt.Sprintf("%T", spec.GetSpec()), "*pipeline_v1.StateSpec_")
+	switch {
+	case spec.GetReadModifyWriteSpec() != nil:
+		return kind + " of " + coder(c, spec.GetReadModifyWriteSpec().GetCoderId())
+	case spec.GetBagSpec() != nil:
+		return kind + " of " + coder(c, spec.GetBagSpec().GetElementCoderId())
+	}
+	return fmt.Sprintf("%s of %v", kind, spec.GetSpec())
 }
 
 // coder spells a coder out, as its id depends on the order of construction.

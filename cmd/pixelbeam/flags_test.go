@@ -10,3 +10,9 @@ import (
 func TestFlagReference(t *testing.T) {
 	clidoc.Check(t, command(), "../../docs/flags.md")
 }
+
+// The documentation's command lines are taken.
+func TestDocumentedCommands(t *testing.T) {
+	defer flagValues()()
+	clidoc.CheckCommands(t, command, "../..")
+}

@@ -90,6 +90,15 @@ func testStreamingJob(t *testing.T, impressions string, flags ...string) {
 		}
 	}
 	want := g.Totals()
+	// The largest message that Pub/Sub takes, and one without data.
+	for _, m := range []pubsubd.Message{
+		{Data: bytes.Repeat([]byte("x"), 9_900_000)},
+		{Attributes: map[string]string{"empty": "yes"}, OrderingKey: "key"},
+	} {
+		if _, err := pubsub.Publish(topic, m); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	var stdout, stderr bytes.Buffer
 	code := cli.Run(ctx, command(), append([]string{
@@ -100,12 +109,14 @@ func testStreamingJob(t *testing.T, impressions string, flags ...string) {
 	if code != cli.ExitOK {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
-	if !strings.Contains(stdout.String(), "Read 3000 = impressions") {
+	if !strings.Contains(stdout.String(), "Read 3002 = impressions") {
 		t.Errorf("report:\n%s", stdout.String())
 	}
 	for sql, n := range map[string]int64{
 		impressions: want.Impressions,
-		"SELECT SUM(gross) AS n FROM `ads.impression_counts`": want.Impressions,
+		"SELECT SUM(gross) AS n FROM `ads.impression_counts`":                                                          want.Impressions,
+		"SELECT COUNT(*) AS n FROM `ads.rejected_entries` WHERE LENGTH(payload) = 0 AND reason = 'invalid_json'":       1,
+		"SELECT COUNT(*) AS n FROM `ads.rejected_entries` WHERE LENGTH(payload) > 5000000 AND reason = 'invalid_json'": 1,
 	} {
 		rows, err := bigQuery.Query(ctx, sql)
 		if err != nil {
@@ -118,8 +129,8 @@ func testStreamingJob(t *testing.T, impressions string, flags ...string) {
 	if bigtable.Stats().RowsWritten == 0 {
 		t.Error("no profile was written")
 	}
-	if s, err := pubsub.Stats(subscription); err != nil || s.Acked != 3000 {
-		t.Errorf("%d messages acknowledged (%v), want 3000", s.Acked, err)
+	if s, err := pubsub.Stats(subscription); err != nil || s.Acked != 3002 {
+		t.Errorf("%d messages acknowledged (%v), want 3002", s.Acked, err)
 	}
 }
 

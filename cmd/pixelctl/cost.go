@@ -59,6 +59,7 @@ file of the same form as --list_prices --format=json prints.`,
 	flags.Float64Var(&load.ResponseBytes, "response_bytes", load.ResponseBytes, "`bytes` that a browser is sent for a pixel, headers included")
 	flags.Float64Var(&load.CPUMicros, "cpu_us", load.CPUMicros, "CPU `microseconds` of a Dataflow worker for an entry")
 	flags.Float64Var(&load.ProfileWrites, "profile_writes", load.ProfileWrites, "Bigtable `rows` written for an entry; 0 is no profiles")
+	flags.Float64Var(&load.ProfileBytes, "profile_bytes", load.ProfileBytes, "`bytes` that such a row adds to a user's profile")
 	flags.Float64Var(&load.Hours, "hours", load.Hours, "`hours` of the month")
 	flags.StringVar(&file, "prices", "", "JSON `file` with prices that replace listed ones")
 	flags.StringArrayVar(&overrides, "price", nil, "`ID=USD`, a price that replaces a listed one; may be repeated")

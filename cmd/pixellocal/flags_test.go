@@ -10,3 +10,8 @@ import (
 func TestFlagReference(t *testing.T) {
 	clidoc.Check(t, command(), "../../docs/flags.md")
 }
+
+// The documentation's command lines are taken.
+func TestDocumentedCommands(t *testing.T) {
+	clidoc.CheckCommands(t, command, "../..")
+}

@@ -33,7 +33,7 @@ variables {
   tables            = ["impressions", "rejected_entries"]
   bigtable_instance = "pixelbeam"
   bigtable_table    = "profiles"
-  machine_type      = "n2-standard-4"
+  machine_type      = "n2d-standard-4"
   num_workers       = 1
   max_workers       = 20
 }
@@ -180,7 +180,7 @@ run "roles_are_exact" {
       regexall("\"roles/[A-Za-z.]+\"", file(name)) if google_service_account.worker.member != ""
       ])) == toset([
       for role in [
-        "artifactregistry.reader", "bigquery.dataEditor", "bigquery.jobUser", "bigtable.user", "dataflow.admin", "dataflow.worker",
+        "artifactregistry.reader", "bigquery.dataEditor", "bigquery.jobUser", "bigtable.reader", "bigtable.user", "dataflow.admin", "dataflow.worker",
         "iam.serviceAccountUser", "pubsub.publisher", "pubsub.subscriber", "pubsub.viewer",
         "storage.legacyObjectReader", "storage.objectAdmin", "storage.objectCreator",
       ] : "\"roles/${role}\""

@@ -41,6 +41,21 @@ run "table_is_the_schema_file" {
   }
 }
 
+run "profiles_are_read_by_an_account_of_their_own" {
+  module {
+    source = "./modules/profiles"
+  }
+
+  assert {
+    condition = (
+      google_service_account.reader.account_id == "pixelbeam-profiles" &&
+      google_bigtable_table_iam_member.reader.role == "roles/bigtable.reader" &&
+      google_bigtable_table_iam_member.reader.table == google_bigtable_table.profiles.name
+    )
+    error_message = "The profile service reads the table of profiles, and has no other right."
+  }
+}
+
 run "scales_and_is_protected" {
   module {
     source = "./modules/profiles"

@@ -89,7 +89,12 @@ run "alerts" {
       google_monitoring_alert_policy.silence.conditions[0].condition_absent[0].duration == "900s" &&
       strcontains(google_monitoring_alert_policy.silence.conditions[0].condition_absent[0].filter, "user/pixelbeam_impressions") &&
       # The name that Cloud Monitoring has for the resource of load balancer logs.
-      strcontains(google_monitoring_alert_policy.silence.conditions[0].condition_absent[0].filter, "resource.type=\"l7_lb_rule\"")
+      strcontains(google_monitoring_alert_policy.silence.conditions[0].condition_absent[0].filter, "resource.type=\"l7_lb_rule\"") &&
+      google_monitoring_alert_policy.silence.conditions[1].condition_threshold[0].comparison == "COMPARISON_LT" &&
+      google_monitoring_alert_policy.silence.conditions[1].condition_threshold[0].threshold_value == 1 &&
+      google_monitoring_alert_policy.silence.conditions[1].condition_threshold[0].duration == "900s" &&
+      google_monitoring_alert_policy.silence.conditions[1].condition_threshold[0].filter == google_monitoring_alert_policy.silence.conditions[0].condition_absent[0].filter &&
+      google_monitoring_alert_policy.silence.combiner == "OR"
     )
     error_message = "Silence has to be noticed."
   }

@@ -3,6 +3,7 @@ package clidoc
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -54,4 +55,40 @@ func TestCheckWritesAndCompares(t *testing.T) {
 	}
 	t.Setenv(WriteVar, "")
 	Check(t, tool(), name)
+}
+
+// Command lines are found in all kinds of code, and held to the program.
+func TestDocumentedCommandLines(t *testing.T) {
+	program := func() *cobra.Command {
+		root := &cobra.Command{Use: "tool"}
+		get := &cobra.Command{Use: "get", Args: cobra.ExactArgs(1), Run: func(*cobra.Command, []string) {}}
+		get.Flags().Int("number", 0, "")
+		get.Flags().Bool("all", false, "")
+		root.AddCommand(get)
+		return root
+	}
+	for markdown, want := range map[string]string{
+		"`tool get --number`":                         "",
+		"`tool get --numbers`":                        "no flag --numbers",
+		"`tool fetch`":                                "unknown command",
+		"Text.\n\n    bin/tool get x --all\n":         "",
+		"```sh\ntool get x   # tool get\n```":         "",
+		"```sh\ntool get\n```":                        "accepts 1 arg(s)",
+		"```sh\nA=1 tool get 'x y' --number=N\n```":   "",
+		"```sh\nx && tool get x --number=many\n```":   "invalid syntax",
+		"```sh\ntool get \\\n  --number 5 x | y\n```": "",
+		"```sh\nload --a=b -- tool get x y\n```":      "accepts 1 arg(s)",
+		"```sh\ntool get x --number\n```":             "has no value",
+		"```json\ntool get\n```\n`tool get`":          "",
+	} {
+		found := commands(markdown, "tool")
+		if len(found) != 1 {
+			t.Errorf("%q: %d command lines", markdown, len(found))
+			continue
+		}
+		err := takes(program(), found[0])
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", markdown, err, want)
+		}
+	}
 }

@@ -143,13 +143,16 @@ type Load struct {
 	CPUMicros float64 `json:"cpu_us"`
 	// ProfileWrites is Bigtable rows written for an entry.
 	ProfileWrites float64 `json:"profile_writes"`
+	// ProfileBytes is what such a write adds to a profile: the counters of a user's
+	// window. What it overwrites is not in it.
+	ProfileBytes float64 `json:"profile_bytes"`
 	// Hours is the hours of the month.
 	Hours float64 `json:"hours"`
 }
 
 // DefaultLoad returns the load of a rate with the sizes seen in real logs.
 func DefaultLoad(rate float64) Load {
-	return Load{Rate: rate, EntryBytes: 1600, ResponseBytes: 500, CPUMicros: 100, ProfileWrites: 1, Hours: 730}
+	return Load{Rate: rate, EntryBytes: 1600, ResponseBytes: 500, CPUMicros: 100, ProfileWrites: 1, ProfileBytes: 50, Hours: 730}
 }
 
 // Assumptions that are no parameters.
@@ -158,7 +161,7 @@ const (
 	// beside the data: the attribute logging.googleapis.com/timestamp has 32 bytes
 	// of name and 30 of value, and ids have 17 digits.
 	messageOverhead = 32 + 30 + 20 + 17
-	workerCPUs      = 4   // a worker, n2-standard-4
+	workerCPUs      = 4   // a worker, n2d-standard-4
 	workerGB        = 16  // its memory
 	workerUse       = 0.6 // of its CPU, as the autoscaler keeps it
 	nodeWrites      = 10_000
@@ -215,7 +218,7 @@ func Of(l Load, p Prices) (Estimate, error) {
 	}{
 		{"rate", l.Rate, false}, {"entry_bytes", l.EntryBytes, false}, {"row_bytes", l.RowBytes, true},
 		{"response_bytes", l.ResponseBytes, true}, {"cpu_us", l.CPUMicros, true},
-		{"profile_writes", l.ProfileWrites, true}, {"hours", l.Hours, false},
+		{"profile_writes", l.ProfileWrites, true}, {"profile_bytes", l.ProfileBytes, true}, {"hours", l.Hours, false},
 	} {
 		if !(v.value > 0 || v.zero && v.value == 0) || math.IsInf(v.value, 1) {
 			return Estimate{}, fmt.Errorf("%s is %v: give a number above 0", v.name, v.value)
@@ -243,6 +246,9 @@ func Of(l Load, p Prices) (Estimate, error) {
 	}{
 		{"Cloud CDN", "lookups", "cdn_lookup", e.Requests / 10_000},
 		{"Cloud CDN", "egress", "cdn_egress", e.Requests * l.ResponseBytes / gib},
+		// What the cache answers does not go through the load balancer, which charges for
+		// bytes that do; infra/ has four rules.
+		{"Load balancer", "forwarding rules", "lb_rules", l.Hours},
 		{"Pub/Sub", "publish and deliver", "pubsub", 2 * e.Requests * (l.EntryBytes + messageOverhead) / tib},
 		{"BigQuery", "writes", "bigquery_write", e.Requests * l.RowBytes / gib},
 		{"BigQuery", "storage of the month", "bigquery_storage", e.Requests * l.RowBytes / gib},
@@ -250,6 +256,7 @@ func Of(l Load, p Prices) (Estimate, error) {
 		{"Dataflow", "memory", "dataflow_memory", workers * workerGB * l.Hours},
 		{"Dataflow", "Streaming Engine", "dataflow_streaming_engine", e.Requests * l.EntryBytes / gib},
 		{"Bigtable", fmt.Sprintf("%.0f nodes", nodes), "bigtable_node", nodes * l.Hours},
+		{"Bigtable", "storage of the month", "bigtable_storage", e.Requests * l.ProfileWrites * l.ProfileBytes / gib},
 		{"Archive", "storage of the month", "archive", e.Requests * l.EntryBytes / gib},
 	} {
 		i, err := item(in.service, in.what, in.id, in.quantity)

@@ -1,7 +1,11 @@
 package cost
 
 import (
+	"fmt"
 	"math"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -16,6 +20,7 @@ func TestBillAt100k(t *testing.T) {
 		"cdn_lookup": 197_100, // 26,280,000 x 0.0075
 		// 2.628e11 x 500 / 2^30 = 122,375.8 GiB: 10,240 x 0.08 + 112,135.8 x 0.055
 		"cdn_egress": 6_986.67,
+		"lb_rules":   18.25, // 730 x 0.025
 		// 2 x 2.628e11 x 1,699 / 2^40 = 812.17 TiB
 		"pubsub": 32_486.79,
 		// 2.628e11 x 1,280 / 2^30 = 313,282.0 GiB
@@ -26,6 +31,7 @@ func TestBillAt100k(t *testing.T) {
 		"dataflow_memory":           207.7288, // 80 x 730 x 0.003557
 		"dataflow_streaming_engine": 7_048.85, // 391,602.5 GiB x 0.018
 		"bigtable_node":             7_117.5,  // 15 x 730 x 0.65
+		"bigtable_storage":          2_080.39, // 2.628e11 x 50 / 2^30 = 12,237.6 GiB x 0.17
 		"archive":                   1_566.41,
 	}
 	sum := 0.0
@@ -42,11 +48,11 @@ func TestBillAt100k(t *testing.T) {
 	if e.USD != sum {
 		t.Errorf("total %v, sum of items %v", e.USD, sum)
 	}
-	if got := math.Round(e.PerMillion*100) / 100; got != 1.02 {
-		t.Errorf("$%v a million, want 1.02", got)
+	if got := math.Round(e.PerMillion*100) / 100; got != 1.03 {
+		t.Errorf("$%v a million, want 1.03", got)
 	}
-	if d := e.Dominant(); d.PriceID != "cdn_lookup" || math.Round(d.Share*100) != 74 {
-		t.Errorf("dominant %s with %.3f, want lookups with 74 %%", d.PriceID, d.Share)
+	if d := e.Dominant(); d.PriceID != "cdn_lookup" || math.Round(d.Share*100) != 73 {
+		t.Errorf("dominant %s with %.3f, want lookups with 73 %%", d.PriceID, d.Share)
 	}
 	if math.Round(e.Saved.USD/1000) != 196 {
 		t.Errorf("the exclusion saves $%.0f, want 196k", e.Saved.USD)
@@ -80,6 +86,59 @@ func TestBillOfASmallPixel(t *testing.T) {
 	for _, i := range e.Items {
 		if i.PriceID == "bigtable_node" && i.USD != 0 {
 			t.Error("without profiles there are no nodes")
+		}
+	}
+}
+
+// The table in the documentation is what is computed.
+func TestDocumentedTable(t *testing.T) {
+	b, err := os.ReadFile("../../../docs/launch.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][]string{}
+	for line := range strings.Lines(string(b)) {
+		if cells := strings.Split(strings.Trim(strings.ReplaceAll(line, "**", ""), "| \n"), " | "); len(cells) == 4 {
+			rows[cells[0]] = cells[1:]
+		}
+	}
+	for i, rate := range []float64{1000, 10_000, 100_000} {
+		e, err := Of(DefaultLoad(rate), DefaultPrices())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := func(ids ...string) (usd float64) {
+			for _, item := range e.Items {
+				if slices.Contains(ids, item.PriceID) {
+					usd += item.USD
+				}
+			}
+			return usd
+		}
+		whole := func(usd float64) string {
+			s := strconv.FormatFloat(math.Round(usd), 'f', 0, 64)
+			for at := len(s) - 3; at > 0; at -= 3 {
+				s = s[:at] + "," + s[at:]
+			}
+			return s
+		}
+		for name, want := range map[string]string{
+			"Cloud CDN lookups":                      whole(sum("cdn_lookup")),
+			"Cloud CDN egress":                       whole(sum("cdn_egress")),
+			"Load balancer":                          whole(sum("lb_rules")),
+			"Pub/Sub":                                whole(sum("pubsub")),
+			"BigQuery, writes and a month's storage": whole(sum("bigquery_write", "bigquery_storage")),
+			"Dataflow":                               whole(sum("dataflow_vcpu", "dataflow_memory", "dataflow_streaming_engine")),
+			"Bigtable, nodes and a month's storage":  whole(sum("bigtable_node", "bigtable_storage")),
+			"Archive, a month's storage":             whole(sum("archive")),
+			"Total":                                  whole(e.USD),
+			"for a million requests":                 fmt.Sprintf("%.2f", e.PerMillion),
+			"CDN lookups' share":                     fmt.Sprintf("%.0f %%", 100*sum("cdn_lookup")/e.USD),
+			"saved by the exclusion of `_Default`":   whole(e.Saved.USD),
+		} {
+			if got := rows[name]; len(got) != 3 || got[i] != want {
+				t.Errorf("%s at %v/s: the table has %q, want %s", name, rate, got, want)
+			}
 		}
 	}
 }

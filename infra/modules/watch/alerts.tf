@@ -189,6 +189,25 @@ resource "google_monitoring_alert_policy" "silence" {
     }
   }
 
+  # A metric that has been seen may go on with zeros in place of being absent.
+  conditions {
+    display_name = "Zero pixel requests"
+
+    condition_threshold {
+      filter                  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.impressions.name}\" AND resource.type=\"l7_lb_rule\""
+      comparison              = "COMPARISON_LT"
+      threshold_value         = 1
+      duration                = "${var.limits.silence_seconds}s"
+      evaluation_missing_data = "EVALUATION_MISSING_DATA_ACTIVE"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
   documentation {
     mime_type = "text/markdown"
     content   = "No request was logged. Fetch the pixel: curl -si https://DOMAIN/pixel.gif. If it answers, look for the entry in the archive bucket: then the log or the sink is at fault, else the tag, DNS or the certificate."
