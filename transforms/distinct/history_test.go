@@ -554,6 +554,45 @@ func TestMergedSets(t *testing.T) {
 	}
 }
 
+// Panes that have to be read are written as one when many are about as large, and stay
+// as they are when small ones follow a large one.
+func TestScatteredPanes(t *testing.T) {
+	defer func(m *mergedSets) { merged = m }(merged)
+	merged = &mergedSets{} // remembers nothing
+	fn := &mergeFn{Name: "test", KeptMicros: 1,
+		Version: state.MakeValueState[[]byte]("version"), Panes: state.MakeBagState[[]byte]("panes"), Forget: timers.InEventTime("forget")}
+	c, id, count := newCell(), uint64(0), int64(0)
+	add := func(entries int) (panes int) {
+		var b Builder
+		for range entries {
+			id += 2
+			b.AddMember([]byte("k"), NewID(id*0x9e3779b97f4a7c15, false), 0)
+		}
+		err := fn.ProcessElement(c, c, windowKey(0, 0), b.Append(nil), func(r Restatement) { count = r.Groups[0].Count })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(c.bags["panes"])
+	}
+	most := 0
+	for range 20 {
+		most = max(most, add(100))
+	}
+	if most > 7 {
+		t.Errorf("%d of 20 panes of a size are in the state", most)
+	}
+	for add(100) > 1 {
+	}
+	for n := 2; n < 20; n++ {
+		if got := add(2); got != n {
+			t.Fatalf("a small pane makes %d of the state's, not %d", got, n)
+		}
+	}
+	if count != int64(id/2) {
+		t.Errorf("%d entries are counted, want %d", count, id/2)
+	}
+}
+
 // A runner that goes back to an older state writes panes again that it has written,
 // of other entries: what is written last holds.
 func TestRewoundPanesPrevail(t *testing.T) {

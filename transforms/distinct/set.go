@@ -129,7 +129,7 @@ func MergeAll(sets [][]byte) ([]byte, error) {
 	}
 	dst := make([]byte, 0, size)
 	var same []part
-	var scratch [2][]byte
+	var scratch []byte
 	for len(heads) > 0 {
 		same = same[:0]
 		for {
@@ -148,28 +148,45 @@ func MergeAll(sets [][]byte) ([]byte, error) {
 				break
 			}
 		}
-		// Groups of one key are merged in rounds of pairs, so that each byte is copied
-		// log2(len(same)) times, from one scratch to the other.
-		for round := 0; len(same) > 1; round++ {
-			to := scratch[round%2][:0] // with all that this round makes
-			half := same[:0]
-			for i := 0; i+1 < len(same); i += 2 {
-				var m part
-				var err error
-				to, m, err = mergeGroup(to, &same[i], &same[i+1])
-				if err == nil && i+3 == len(same) {
-					to, m, err = mergeGroup(to, &m, &same[i+2])
-				}
-				if err != nil {
-					return nil, err
-				}
-				half = append(half, m)
+		// Groups of one key are merged the smallest first, so that a large one is copied
+		// once, and many of a size log2(len(same)) times.
+		scratch = scratch[:0]
+		for len(same) > 2 {
+			x, y := smallestTwo(same)
+			if need := len(x.raw) + len(y.raw); need > cap(scratch)-len(scratch) {
+				scratch = make([]byte, 0, max(need, 2*cap(scratch))) // what it held is still borrowed
 			}
-			same, scratch[round%2] = half, to
+			var err error
+			if scratch, *x, err = mergeGroup(scratch, x, y); err != nil {
+				return nil, err
+			}
+			*y = same[len(same)-1]
+			same = same[:len(same)-1]
 		}
-		dst = append(dst, same[0].raw...)
+		if len(same) == 1 {
+			dst = append(dst, same[0].raw...)
+			continue
+		}
+		var err error
+		if dst, _, err = mergeGroup(dst, &same[0], &same[1]); err != nil {
+			return nil, err
+		}
 	}
 	return dst, nil
+}
+
+// smallestTwo returns the smallest two of two groups or more, in bytes.
+func smallestTwo(groups []part) (first, second *part) {
+	first, second = &groups[0], &groups[1]
+	for i := 2; i < len(groups); i++ {
+		if len(first.raw) > len(second.raw) {
+			first, second = second, first
+		}
+		if g := &groups[i]; len(g.raw) < len(second.raw) {
+			second = g
+		}
+	}
+	return first, second
 }
 
 // head is the first group of a set that is not yet merged, and the groups after it.

@@ -410,9 +410,14 @@ type mergeFn struct {
 	Forget     timers.EventTime
 }
 
-// maxRepeated is how many times as large as what they make together the panes in the
-// state may be; then they are written as one.
-const maxRepeated = 2
+// The panes in the state are written as one when they are maxRepeated times as large
+// as what they make together, or when all but the largest are more than maxMinor of
+// them and they had to be read: to merge a few small ones with a large one costs
+// little more than to copy it.
+const (
+	maxRepeated = 2
+	maxMinor    = 1. / 4
+)
 
 func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key string, pane []byte, emit func(Restatement)) error {
 	shard, start, err := parseWindowKey(key)
@@ -430,7 +435,7 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 		}
 	}
 	name := fn.Name + " " + key
-	set, err := fn.set(sp, name, known, &v)
+	set, scattered, err := fn.set(sp, name, known, &v)
 	if err != nil {
 		return fmt.Errorf("state of %s: %w", key, err)
 	}
@@ -455,7 +460,7 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 		fn.Forget.Set(tp, microTime(r.WindowEnd+fn.KeptMicros), timers.WithNoOutputTimestamp())
 	}
 	v.add(pane)
-	if v.size > maxRepeated*uint64(len(union)) {
+	if scattered || v.size > maxRepeated*uint64(len(union)) {
 		if err := fn.Panes.Clear(sp); err != nil {
 			return err
 		}
@@ -472,19 +477,26 @@ func (fn *mergeFn) ProcessElement(sp state.Provider, tp timers.Provider, key str
 	return nil
 }
 
-// set returns what the panes of a version make together.
-func (fn *mergeFn) set(sp state.Provider, name string, known bool, v *version) ([]byte, error) {
+// set returns what the panes of a version make together, and whether they had to be
+// read and should be written as one.
+func (fn *mergeFn) set(sp state.Provider, name string, known bool, v *version) (set []byte, scattered bool, err error) {
 	if !known {
-		return nil, nil
+		return nil, false, nil
 	}
 	if set, ok := merged.get(name, v.chain); ok {
-		return set, nil
+		return set, false, nil
 	}
 	panes, _, err := fn.Panes.Read(sp)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return MergeAll(panes)
+	size, largest := 0, 0
+	for _, pane := range panes {
+		size += len(pane)
+		largest = max(largest, len(pane))
+	}
+	set, err = MergeAll(panes)
+	return set, float64(size-largest) > maxMinor*float64(size), err
 }
 
 // OnTimer forgets a window that takes no more entries.
