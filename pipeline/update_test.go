@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"maps"
@@ -14,9 +15,16 @@ import (
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+
+	"pixelbeam/transforms/distinct"
+	"pixelbeam/transforms/impression"
+	"pixelbeam/transforms/ledger"
+	"pixelbeam/transforms/logentry"
+	"pixelbeam/transforms/profile"
+	"pixelbeam/transforms/rollup"
 )
 
-var update = flag.Bool("update", false, "write testdata/update.golden anew")
+var update = flag.Bool("update", false, "write testdata/*.golden anew")
 
 // A running job is updated in place if steps have the names, inputs and coders
 // that they had. A difference here means that an update needs
@@ -86,6 +94,65 @@ func TestGroupsUpdateCompatible(t *testing.T) {
 	o.BigQueryDelivery = DeliveryExactlyOnce
 	if diff := cmp.Diff(strings.Split(steps(t, o), "\n"), strings.Split(steps(t, grouped(o)), "\n")); diff != "" {
 		t.Errorf("exactly once, -without +with groups:\n%s", diff)
+	}
+}
+
+// Sets travel between steps, and lie in the state of windows, as bytes, of which the
+// coders tell nothing. A job that is updated finds those of the one before it. A
+// difference here means a drain and a new job: say so in the changelog, and write the
+// golden file anew with
+//
+//	go test ./pipeline -run TestStateFormats -update
+func TestStateFormats(t *testing.T) {
+	const golden = "testdata/formats.golden"
+	minute := int64(1_767_225_600_000_000) // 2026-01-01
+	var b strings.Builder
+	show := func(what string, format []byte) { fmt.Fprintf(&b, "%s\n%s\n", what, hex.Dump(format)) }
+
+	var scratch []byte
+	var counts, profiles distinct.Builder
+	var packer distinct.Packer
+	emit := func(at beam.EventTime, key int64, pack []byte) {
+		show(fmt.Sprintf("pack of lane %d at %d", key, at.Milliseconds()), pack)
+	}
+	books := ledger.Packer{Shards: 2}
+	for i := range 3 {
+		var r impression.Record
+		r, scratch = impression.NewRecord(fmt.Append(nil, "entry-", i), minute+int64(i)*7_000_000, scratch)
+		r.Invalid = i == 1
+		for _, f := range []struct {
+			to   *[]byte
+			text string
+		}{
+			{&r.EventType, "impression"}, {&r.AdvertiserID, "acme"}, {&r.CampaignID, "spring"}, {&r.CreativeID, "cr"}, {&r.PlacementID, "pl"}, {&r.SiteID, "site"},
+			{&r.UserID, "user"}, {&r.PageURL, "https://example.com/"}, {&r.Country, "DE"}, {&r.Browser, "Firefox"}, {&r.OS, "Linux"}, {&r.DeviceType, "desktop"},
+		} {
+			*f.to = []byte(f.text)
+		}
+		rollup.Add(&counts, &r)
+		profile.Add(&profiles, &r)
+		packer.Add(int64(i), []byte("key"), r.ID(), r.EventTime, []byte("value"), emit)
+		m := logentry.Message{Origin: "1234", Offset: int64(i), ReceiveTime: minute}
+		books.Impression(&m, r.ID(), uint64(r.IDHigh), r.EventTime, emit)
+		books.Rejected(&m, logentry.RejectReasons()[0], emit)
+		books.Ignored(&m, logentry.IgnoreReasons()[0], emit)
+	}
+	show("set of counts", counts.Append(nil))
+	show("set of profiles", profiles.Append(nil))
+	packer.Flush(emit)
+	books.Flush(emit)
+
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); diff != "" {
+		t.Errorf("a running job would not understand what the one before it left; see the comment of this test (-want +got):\n%s", diff)
 	}
 }
 
