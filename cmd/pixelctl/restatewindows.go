@@ -11,7 +11,8 @@ import (
 	"slices"
 
 	"github.com/zeebo/xxh3"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"pixelbeam/pipeline/sink"
 	"pixelbeam/schemas"
@@ -184,6 +185,52 @@ func (n countNumbers) equal(o countNumbers) bool {
 	return n == o
 }
 
+// Field numbers of pixelbeam.v1.ImpressionCount.
+var (
+	grossField   = countField("gross")
+	invalidField = countField("invalid")
+	clicksField  = countField("clicks")
+	sketchField  = countField("sketch")
+)
+
+func countField(name protoreflect.Name) protowire.Number {
+	return (*pixelbeamv1.ImpressionCount)(nil).ProtoReflect().Descriptor().Fields().ByName(name).Number()
+}
+
+// numbersOf reads the numbers of a pixelbeam.v1.ImpressionCount in wire format, but its
+// pane.
+func numbersOf(row []byte) (n countNumbers, err error) {
+	for len(row) > 0 {
+		field, wire, size := protowire.ConsumeTag(row)
+		if size < 0 {
+			return n, protowire.ParseError(size)
+		}
+		row = row[size:]
+		value := protowire.ConsumeFieldValue(field, wire, row)
+		if value < 0 {
+			return n, protowire.ParseError(value)
+		}
+		var to *int64
+		switch field {
+		case grossField:
+			to = &n.gross
+		case invalidField:
+			to = &n.invalid
+		case clicksField:
+			to = &n.clicks
+		case sketchField:
+			v, _ := protowire.ConsumeBytes(row)
+			n.sketch = hashOf(v)
+		}
+		if to != nil {
+			v, _ := protowire.ConsumeVarint(row)
+			*to = int64(v)
+		}
+		row = row[value:]
+	}
+	return n, nil
+}
+
 // holdsOver tells whether readers take n and not o, as impression_counts_current has it.
 func (n countNumbers) holdsOver(o countNumbers) bool {
 	return cmp.Or(cmp.Compare(n.pane, o.pane), cmp.Compare(n.gross, o.gross), cmp.Compare(n.invalid, o.invalid)) > 0
@@ -299,6 +346,25 @@ type windowWorker struct {
 	to           *sink.Writer         // nil: nothing is written
 	profiles     *sink.ProfileChanges // nil: there are none
 	changed      int64                // counts that differed
+
+	// What is built of a window keeps its memory for the next one.
+	parts map[int64]*distinct.Builder
+	users distinct.Builder
+	set   []byte
+	row   []byte
+}
+
+// part returns what is built of a part.
+func (k *windowWorker) part(part int64) *distinct.Builder {
+	b := k.parts[part]
+	if b == nil {
+		if k.parts == nil {
+			k.parts = make(map[int64]*distinct.Builder)
+		}
+		b = new(distinct.Builder)
+		k.parts[part] = b
+	}
+	return b
 }
 
 // restate writes what differs of a window. It returns how many distinct entries that
@@ -343,14 +409,7 @@ type copyOf struct {
 // so that here it is decided which of them counts.
 func (k *windowWorker) restateCounts(ctx context.Context, w *restatement, pass, all int) error {
 	within := func(part int64) bool { return int(part%int64(all)) == pass }
-	counted := map[int64]*distinct.Builder{}
-	add := func(r *impression.Record) {
-		part := rollup.Part(r, w.parts)
-		if counted[part] == nil {
-			counted[part] = new(distinct.Builder)
-		}
-		rollup.Add(counted[part], r)
-	}
+	add := func(r *impression.Record) { rollup.Add(k.part(rollup.Part(r, w.parts)), r) }
 	if w.rows != nil {
 		copies, err := k.copies(w, within)
 		if err != nil {
@@ -393,7 +452,7 @@ func (k *windowWorker) restateCounts(ctx context.Context, w *restatement, pass, 
 	if err != nil {
 		return err
 	}
-	return k.put(ctx, w, counted, written)
+	return k.put(ctx, w, written)
 }
 
 // copies returns the entries, of the parts of a pass, that have more than one row.
@@ -437,10 +496,9 @@ func (w *restatement) choose(best *copyOf, i int, kept []byte) error {
 	return nil
 }
 
-// put writes the counts that differ from those written, and zeros for those that
-// should not be. It empties written.
-func (k *windowWorker) put(ctx context.Context, w *restatement, counted map[int64]*distinct.Builder, written map[countName]countNumbers) error {
-	var data []byte
+// put writes the counts of the parts that differ from those written, and zeros for
+// those that should not be. It empties parts and written.
+func (k *windowWorker) put(ctx context.Context, w *restatement, written map[countName]countNumbers) error {
 	put := func(r *distinct.Restatement, g *distinct.Group) error {
 		name := countName{r.Shard, string(g.Key)}
 		old, there := written[name]
@@ -450,28 +508,35 @@ func (k *windowWorker) put(ctx context.Context, w *restatement, counted map[int6
 			r.Pane = old.pane + 1
 		}
 		var err error
-		if data, err = k.encoder.AppendRow(data[:0], r, g); err != nil {
+		if k.row, err = k.encoder.AppendRow(k.row[:0], r, g); err != nil {
 			return err
 		}
-		var row pixelbeamv1.ImpressionCount
-		if err := proto.Unmarshal(data, &row); err != nil {
-			return err
-		}
-		if there && old.equal(countNumbers{0, row.GetGross(), row.GetInvalid(), row.GetClicks(), hashOf(row.GetSketch())}) {
-			return nil
+		if there {
+			now, err := numbersOf(k.row)
+			if err != nil {
+				return err
+			}
+			if old.equal(now) {
+				return nil
+			}
 		}
 		k.changed++
 		if k.to == nil {
 			return nil
 		}
-		return k.to.Write(ctx, schemas.Row{Data: bytes.Clone(data), ReceiveTime: r.WindowEnd})
+		return k.to.Write(ctx, schemas.Row{Data: bytes.Clone(k.row), ReceiveTime: r.WindowEnd})
 	}
-	for _, part := range slices.Sorted(maps.Keys(counted)) {
-		r, err := distinct.State(part, w.start, counted[part].Append(nil))
+	for _, part := range slices.Sorted(maps.Keys(k.parts)) {
+		b := k.parts[part]
+		if b.Empty() {
+			continue
+		}
+		k.set = b.Append(k.set[:0])
+		b.Reset()
+		r, err := distinct.State(part, w.start, k.set)
 		if err != nil {
 			return err
 		}
-		delete(counted, part)
 		for i := range r.Groups {
 			if err := put(&r, &r.Groups[i]); err != nil {
 				return err
@@ -491,7 +556,7 @@ func (k *windowWorker) put(ctx context.Context, w *restatement, counted map[int6
 // restateProfiles writes the updates of the users of a pass that differ from what the
 // table holds.
 func (k *windowWorker) restateProfiles(ctx context.Context, w *restatement, pass, all int) error {
-	var users distinct.Builder
+	k.users.Reset()
 	var r impression.Record
 	err := k.rows.eachRecord(w.rows, func(i int, kept []byte) error {
 		if i%1024 == 0 && ctx.Err() != nil {
@@ -504,18 +569,18 @@ func (k *windowWorker) restateProfiles(ctx context.Context, w *restatement, pass
 			return err
 		}
 		if len(r.UserID) > 0 && int(xxh3.Hash(r.UserID)%uint64(all)) == pass {
-			profile.Add(&users, &r)
+			profile.Add(&k.users, &r)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	state, err := distinct.State(0, w.start, users.Append(nil))
+	k.set = k.users.Append(k.set[:0])
+	state, err := distinct.State(0, w.start, k.set)
 	if err != nil {
 		return err
 	}
-	users = distinct.Builder{}
 	return profile.Rows(&state, func(row schemas.Row) error { return k.profiles.Write(ctx, row) })
 }
 
