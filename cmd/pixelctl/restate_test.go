@@ -238,7 +238,8 @@ func TestRestateCopiesThatDiffer(t *testing.T) {
 		{"by what they are", []string{row(early, "a", "ann", "['bot']"), row(early, "b", "bob", "[]"), row(early, "c", "cy", "[]")}, "b,1,0\n"},
 	} {
 		for _, reverse := range []bool{false, true} {
-			_, do := localTables(t)
+			server, do := localTables(t)
+			startProfiles(t, server)
 			rows := slices.Clone(test.rows)
 			if reverse {
 				slices.Reverse(rows)
@@ -246,7 +247,7 @@ func TestRestateCopiesThatDiffer(t *testing.T) {
 			for _, row := range rows {
 				do(`INSERT INTO impressions (insert_id, event_time, receive_time, event_type, campaign_id, user_id, invalid_reasons) VALUES ` + row)
 			}
-			for _, want := range []string{"Read 1 impressions of 1 windows, wrote 1 counts", "wrote 0 counts"} {
+			for _, want := range []string{"Read 1 impressions of 1 windows, wrote 1 counts, 1 profile updates", "wrote 0 counts, 0 profile updates"} {
 				got := run(t.Context(), "", "restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T10:10")
 				if got.code != 0 || !strings.Contains(got.out, want) {
 					t.Errorf("%s: exit code %d: %s%s, want %q", test.name, got.code, got.out, got.errors, want)
@@ -262,7 +263,7 @@ func TestRestateCopiesThatDiffer(t *testing.T) {
 
 // Windows that were right are not touched, however few of the job's parts they have.
 func TestRestateFindsTheParts(t *testing.T) {
-	for _, parts := range []int{1, 3, 16, 40} {
+	for _, parts := range []int{1, 3, 16, 100, 101} {
 		_, do := localTables(t)
 		for minute := range 9 {
 			for i := range 1 + minute%3 {
@@ -283,6 +284,24 @@ func TestRestateFindsTheParts(t *testing.T) {
 		if got := restate(); got.code != 0 || !strings.Contains(got.out, "wrote 1 counts") {
 			t.Errorf("%d parts, one entry more: exit code %d: %s%s", parts, got.code, got.out, got.errors)
 		}
+	}
+}
+
+// A job that was started anew with other parts has others from then on.
+func TestRestateFindsOtherPartsLater(t *testing.T) {
+	_, do := localTables(t)
+	for minute := range 10 {
+		for i := range 4 {
+			do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type) VALUES ('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression')`, minute, i))
+		}
+	}
+	restate := func(args ...string) result {
+		return run(t.Context(), "", append([]string{"restate", "--data=."}, args...)...)
+	}
+	restate("--from=2026-01-15T10:00", "--to=2026-01-15T10:05", "--parts=16")
+	restate("--from=2026-01-15T10:05", "--to=2026-01-15T10:10", "--parts=2")
+	if got := restate("--from=2026-01-15T10:00", "--to=2026-01-15T10:10", "--at_once=5m"); got.code != 0 || !strings.Contains(got.out, "Read 40 impressions of 10 windows, wrote 0 counts") {
+		t.Errorf("exit code %d: %s%s", got.code, got.out, got.errors)
 	}
 }
 

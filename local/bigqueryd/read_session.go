@@ -179,36 +179,41 @@ func (rs *readSession) slice(ctx context.Context, c *connection, sql string, spe
 		if chunk.Ptr == nil {
 			return store()
 		}
-		n, err := addChunk(columns, r.columns, chunk)
+		readers := arrowReaders(r.columns, chunk)
+		for from, n := 0, int(mapping.DataChunkGetSize(chunk)); from < n && err == nil; from += addRows {
+			to := min(from+addRows, n)
+			if err = addTo(columns, readers, from, to); err != nil {
+				break
+			}
+			rows += to - from
+			size := 0
+			for _, c := range columns {
+				size += c.bytes()
+			}
+			if size >= batchBytes {
+				err = store()
+			}
+		}
 		mapping.DestroyDataChunk(&chunk)
 		if err != nil {
 			return err
 		}
-		rows += n
-		size := 0
-		for _, c := range columns {
-			size += c.bytes()
-		}
-		if size >= batchBytes {
-			if err := store(); err != nil {
+	}
+}
+
+// addRows is how many rows are added at once: a row may have megabytes.
+const addRows = 32
+
+// addTo adds the rows [from, to) of a chunk to columns.
+func addTo(columns []*arrowColumn, readers []reader, from, to int) error {
+	for i, column := range columns {
+		for n := from; n < to; n++ {
+			if err := column.add(&readers[i], n); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-// addChunk adds the rows of a chunk to columns.
-func addChunk(columns []*arrowColumn, types []typedColumn, chunk mapping.DataChunk) (rows int, err error) {
-	readers := arrowReaders(types, chunk)
-	rows = int(mapping.DataChunkGetSize(chunk))
-	for i, column := range columns {
-		for n := range rows {
-			if err := column.add(&readers[i], n); err != nil {
-				return 0, fmt.Errorf("column %s: %w", types[i].name, err)
-			}
-		}
-	}
-	return rows, nil
+	return nil
 }
 
 // store appends a batch to the stream that has the fewest, of at most so many.

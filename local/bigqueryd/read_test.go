@@ -347,6 +347,23 @@ func TestReadSessionResumes(t *testing.T) {
 	}
 }
 
+// Rows of a megabyte are not gathered to batches that no client takes.
+func TestReadSessionOfLargeRows(t *testing.T) {
+	s := startWithTables(t, Options{})
+	ms := openWriter(t, s, "impressions", &pixelbeamv1.Impression{})
+	for i := range 100 {
+		m := impression(fmt.Sprint(i))
+		m.PageUrl = proto.String(strings.Repeat("x", 1<<20))
+		if err := appendRows(t, ms, marshal(t, m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := readClient(t, s)
+	if got := readIDs(t, c, createSession(t, c, sessionOf(s, "impressions"))); len(got) != 100 {
+		t.Errorf("%d rows", len(got))
+	}
+}
+
 func TestReadSessionErrors(t *testing.T) {
 	s := startWithTables(t, Options{ReadSessionTTL: time.Millisecond})
 	ms := openWriter(t, s, "impressions", &pixelbeamv1.Impression{})
