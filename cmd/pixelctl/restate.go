@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type restateFlags struct {
 	profiles, dryRun bool
 	ledger           bool
 	settled          bool
+	zero             bool
 	parts            int
 	memory           int // MiB
 	atOnce           time.Duration
@@ -83,11 +85,12 @@ wait in memory and, what does not fit, in the folder of temporary files ($TMPDIR
 	flags := cmd.Flags()
 	flags.BoolVar(&r.dryRun, "dry_run", false, "say what would be written, and write nothing")
 	flags.BoolVar(&r.settled, "settled", false, "restate open windows too: the job has ended")
+	flags.BoolVar(&r.zero, "zero", false, "write zeros for windows that have counts and no rows at all; else they are left alone, for their rows may have been deleted")
 	flags.BoolVar(&r.profiles, "profiles", true, "write the users' profiles too")
 	flags.BoolVar(&r.ledger, "ledger", true, "enter into the ledger what it lacks, if it has anything of the 24 hours before --to")
 	flags.IntVar(&r.parts, "parts", 0, "parts of a window, as --shards of the job (default: as the counts that are there were made)")
 	flags.DurationVar(&r.atOnce, "at_once", time.Hour, "how many minutes are read at once: more cost less, for each reading looks through the days' partitions, and take more room")
-	flags.IntVar(&r.memory, "memory", 1024, "about how many `MiB` of memory rows and windows may take, from 64")
+	flags.IntVar(&r.memory, "memory", 1024, "how many `MiB` of memory rows and windows may take, about, from 64; the rest of the command takes 128 more")
 	flags.StringVar(&r.readAPI, "read_api", readAuto, "`API` that rows are read by: storage, the Storage Read API; query, queries, which cost more and are far slower; auto, storage where it can be")
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("read_api", cobra.FixedCompletions([]string{readAuto, readStorage, readQueries}, cobra.ShellCompDirectiveNoFileComp)))
 	r.registerService(cmd)
@@ -249,6 +252,7 @@ type restater struct {
 	tables   *tables
 	queries  tableReader
 	sessions tableReader  // nil: not used
+	empty    []int64      // windows that have counts and no rows, and were left alone
 	books    bool         // whether the ledger is kept
 	ledger   *sink.Writer // nil: nothing is written
 	workers  []*windowWorker
@@ -292,6 +296,12 @@ func (t *restater) run(ctx context.Context) error {
 	}
 	stop := t.progress.report(t.notes, progressEvery)
 	defer stop()
+	// Garbage is collected sooner rather than that there is twice as much of it.
+	limit := int64(t.flags.memory+clientMemory) << 20
+	was := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(was)
+	debug.SetMemoryLimit(min(was, limit))
+	defer t.noteEmpty()
 	step := t.flags.atOnce.Truncate(time.Minute)
 	minutes := plan.minutes()
 	for len(minutes) > 0 {
@@ -313,6 +323,18 @@ func (t *restater) run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// noteEmpty tells of windows that were left alone.
+func (t *restater) noteEmpty() {
+	if len(t.empty) > 0 {
+		t.note("windows that have counts and no rows: %d, the first %s. They were left alone, as their rows may have been deleted; --zero writes zeros for them",
+			len(t.empty), rfc3339(slices.Min(t.empty)))
+	}
+}
+
+// clientMemory is what clients and what is on its way may take, in MiB, beside
+// --memory.
+const clientMemory = 128
 
 // findBooks looks whether there is a ledger to mend.
 func (t *restater) findBooks(ctx context.Context) error {
@@ -364,6 +386,21 @@ func (p *plan) within(table string, from, to time.Time) int64 {
 	return n
 }
 
+// rowsOfMinutes counts the rows of tables by minute.
+func rowsOfMinutes(names []string, quoted func(table string) string) string {
+	times := map[string]string{countsTable: "window_start", "ledger": "minute", "rejected_entries": "receive_time"}
+	var parts []string
+	for _, table := range names {
+		at := times[table]
+		if at == "" { // a table of impressions
+			at = "event_time"
+		}
+		parts = append(parts, fmt.Sprintf("SELECT '%[1]s' AS name, TIMESTAMP_TRUNC(%[2]s, MINUTE) AS minute_of, COUNT(*) AS n FROM %[3]s WHERE %[2]s >= @from AND %[2]s < @to GROUP BY minute_of",
+			table, at, quoted(table)))
+	}
+	return strings.Join(parts, "\nUNION ALL\n")
+}
+
 // plan counts the rows of each table and minute by a query, which sees them as soon as
 // they were acknowledged.
 func (t *restater) plan(ctx context.Context) (*plan, error) {
@@ -372,21 +409,15 @@ func (t *restater) plan(ctx context.Context) (*plan, error) {
 	if p.impressions, err = t.tables.impressions(ctx); err != nil {
 		return nil, err
 	}
-	times := map[string]string{countsTable: "window_start"}
-	for _, table := range p.impressions {
-		times[table] = "event_time"
+	if err := t.tables.expired(ctx, p.impressions, t.flags.span.from.Time, t.flags.now()); err != nil {
+		return nil, err
 	}
+	names := append([]string{countsTable}, p.impressions...)
 	if t.books {
-		times["ledger"], times["rejected_entries"] = "minute", "receive_time"
+		names = append(names, "ledger", "rejected_entries")
 	}
-	names := slices.Sorted(maps.Keys(times))
 	for some := range slices.Chunk(names, 100) {
-		var parts []string
-		for _, table := range some {
-			parts = append(parts, fmt.Sprintf("SELECT '%s' AS name, TIMESTAMP_TRUNC(%s, MINUTE) AS minute_of, COUNT(*) AS n FROM %s WHERE %[2]s >= @from AND %[2]s < @to GROUP BY minute_of",
-				table, times[table], t.tables.quoted(table)))
-		}
-		err := t.each(ctx, strings.Join(parts, "\nUNION ALL\n"), t.flags.span.from.Time, t.flags.span.to.Time, func(row []bigquery.Value) error {
+		err := t.each(ctx, rowsOfMinutes(some, t.tables.quoted), t.flags.span.from.Time, t.flags.span.to.Time, func(row []bigquery.Value) error {
 			name, ok1 := row[0].(string)
 			minute, ok2 := row[1].(time.Time)
 			n, ok3 := row[2].(int64)
@@ -459,7 +490,7 @@ func (t *restater) restateWindows(ctx context.Context, rows, counts *store, wind
 		return nil
 	})
 	for _, k := range t.workers {
-		k.rows, k.counts, k.memory = rows, counts, memory/len(t.workers)
+		k.rows, k.counts, k.memory, k.zero = rows, counts, memory/len(t.workers), t.flags.zero
 		k.changed = 0
 		profiles := k.profilesChanged()
 		group.Go(func() error {
@@ -471,6 +502,12 @@ func (t *restater) restateWindows(ctx context.Context, rows, counts *store, wind
 			}()
 			for w := range todo {
 				n, err := k.restate(ctx, w)
+				if errors.Is(err, errNoRows) {
+					mu.Lock()
+					t.empty = append(t.empty, w.start)
+					mu.Unlock()
+					err = nil
+				}
 				if err != nil {
 					return err
 				}

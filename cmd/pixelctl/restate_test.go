@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/bigquery"
+	"google.golang.org/api/option"
+
 	"pixelbeam/cmd/internal/cli"
 	"pixelbeam/local/bigqueryd"
 	"pixelbeam/local/bigtabled"
@@ -72,7 +75,13 @@ func TestRestate(t *testing.T) {
 		(TIMESTAMP '2026-01-15 10:00:00+00', TIMESTAMP '2026-01-15 10:01:00+00', 'spring', 'click', 'mobile', 9, 0, 9, 9, 1, 7),
 		(TIMESTAMP '2026-01-15 10:05:00+00', TIMESTAMP '2026-01-15 10:06:00+00', 'ghost', 'impression', 'mobile', 5, 0, 5, 0, 0, 0)`)
 	do(`DELETE FROM impression_counts WHERE window_start = TIMESTAMP '2026-01-15 10:01:00+00'`)
-	if got := restate(); got.code != 0 || strings.Contains(got.out, "wrote 0 counts") {
+	if got := restate(); got.code != 0 || !strings.Contains(got.errors, "no rows: 1, the first 2026-01-15T10:05:00Z. They were left alone") {
+		t.Errorf("a window without rows: exit code %d\n%s\n%s", got.code, got.out, got.errors)
+	}
+	if got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT gross FROM impression_counts_current WHERE campaign_id = 'ghost'"); got.out != "gross\n5\n" {
+		t.Errorf("a window without rows: %s%s", got.out, got.errors)
+	}
+	if got := restate("--zero"); got.code != 0 || strings.Contains(got.out, "wrote 0 counts") {
 		t.Errorf("after a crash: exit code %d\n%s\n%s", got.code, got.out, got.errors)
 	}
 	truth("after a crash")
@@ -265,11 +274,13 @@ func TestRestateCopiesThatDiffer(t *testing.T) {
 func TestRestateFindsTheParts(t *testing.T) {
 	for _, parts := range []int{1, 3, 16, 100, 101} {
 		_, do := localTables(t)
+		var rows []string
 		for minute := range 9 {
 			for i := range 1 + minute%3 {
-				do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type, user_id) VALUES ('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression', 'u%[2]d')`, minute, i, minute))
+				rows = append(rows, fmt.Sprintf(`('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression', 'u%[2]d')`, minute, i))
 			}
 		}
+		do(`INSERT INTO impressions (insert_id, event_time, event_type, user_id) VALUES ` + strings.Join(rows, ", "))
 		restate := func(args ...string) result {
 			return run(t.Context(), "", append([]string{"restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T11:00"}, args...)...)
 		}
@@ -290,11 +301,13 @@ func TestRestateFindsTheParts(t *testing.T) {
 // A job that was started anew with other parts has others from then on.
 func TestRestateFindsOtherPartsLater(t *testing.T) {
 	_, do := localTables(t)
+	var rows []string
 	for minute := range 10 {
 		for i := range 4 {
-			do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type) VALUES ('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression')`, minute, i))
+			rows = append(rows, fmt.Sprintf(`('%d-%d', TIMESTAMP '2026-01-15 10:%02[1]d:01+00', 'impression')`, minute, i))
 		}
 	}
+	do(`INSERT INTO impressions (insert_id, event_time, event_type) VALUES ` + strings.Join(rows, ", "))
 	restate := func(args ...string) result {
 		return run(t.Context(), "", append([]string{"restate", "--data=."}, args...)...)
 	}
@@ -393,6 +406,36 @@ func TestRestateInLittleMemory(t *testing.T) {
 	got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT SUM(gross) AS gross FROM impression_counts_current")
 	if got.out != "gross\n4500\n" {
 		t.Errorf("counts %s%s", got.out, got.errors)
+	}
+}
+
+// Of days whose rows have expired nothing is counted, since all of it would be gone.
+func TestRestateRefusesWhatHasExpired(t *testing.T) {
+	server, do := localTables(t)
+	do(oneEntry)
+	client, err := bigquery.NewClient(t.Context(), server.Project(), option.WithEndpoint(server.RESTEndpoint()), option.WithoutAuthentication())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	err = client.Dataset("d").Table("impressions_for_short").Create(t.Context(), &bigquery.TableMetadata{
+		Schema:           bigquery.Schema{{Name: "insert_id", Type: bigquery.StringFieldType}, {Name: "event_time", Type: bigquery.TimestampFieldType}},
+		TimePartitioning: &bigquery.TimePartitioning{Type: bigquery.DayPartitioningType, Field: "event_time", Expiration: 48 * time.Hour},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		now, want string
+	}{
+		{"2026-01-16T23:59", ""},
+		{"2026-01-17T00:00", "rows of before 2026-01-16T00:00:00Z have expired in impressions_for_short, which keeps them for 2 days"},
+	} {
+		restater := openRestater(t, io.Discard, func(r *restateFlags) { r.now = func() time.Time { return at(t, test.now).Time } })
+		err := restater.run(t.Context())
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("at %s: %v, want %q", test.now, err, test.want)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ type tableReader interface {
 type tables struct {
 	client           *bigquery.Client
 	project, dataset string
-	known            map[string]map[string]bool // columns of those that were asked for
+	known            map[string]*bigquery.TableMetadata
 }
 
 // impressions returns the names of the tables that hold impressions: those of groups
@@ -84,8 +84,8 @@ func (t *tables) impressions(ctx context.Context) ([]string, error) {
 	}
 }
 
-// columns returns the columns that a table has.
-func (t *tables) columns(ctx context.Context, table string) (map[string]bool, error) {
+// metadata returns what is known of a table.
+func (t *tables) metadata(ctx context.Context, table string) (*bigquery.TableMetadata, error) {
 	if known := t.known[table]; known != nil {
 		return known, nil
 	}
@@ -93,23 +93,51 @@ func (t *tables) columns(ctx context.Context, table string) (map[string]bool, er
 	if err != nil {
 		return nil, err
 	}
-	columns := make(map[string]bool)
-	for _, f := range meta.Schema {
-		columns[f.Name] = true
-	}
 	if t.known == nil {
-		t.known = make(map[string]map[string]bool)
+		t.known = make(map[string]*bigquery.TableMetadata)
 	}
-	t.known[table] = columns
-	return columns, nil
+	t.known[table] = meta
+	return meta, nil
+}
+
+// expired returns an error if rows of the time from may be gone, since a table keeps
+// its partitions, days in UTC, not so long.
+func (t *tables) expired(ctx context.Context, names []string, from, now time.Time) error {
+	for _, table := range names {
+		meta, err := t.metadata(ctx, table)
+		if err != nil {
+			return err
+		}
+		if meta.TimePartitioning == nil || meta.TimePartitioning.Expiration == 0 {
+			continue
+		}
+		kept := now.UTC().Add(-meta.TimePartitioning.Expiration)
+		first := kept.Truncate(24 * time.Hour).Add(24 * time.Hour) // of the day after the one that expires now
+		if from.Before(first) {
+			return cli.WithRemedy(fmt.Errorf("--from=%s: rows of before %s have expired in %s, which keeps them for %s, and would be counted as gone",
+				from.Format(time.RFC3339), first.Format(time.RFC3339), table, days(meta.TimePartitioning.Expiration)), "give a later --from")
+		}
+	}
+	return nil
+}
+
+func days(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return countOf(int(d/(24*time.Hour)), "day")
+	}
+	return d.String()
 }
 
 // present returns the columns of a scan that its table has, and where each stands in
 // the scan.
 func (t *tables) present(ctx context.Context, s *scan) (names []string, at []int, err error) {
-	has, err := t.columns(ctx, s.table)
+	meta, err := t.metadata(ctx, s.table)
 	if err != nil {
 		return nil, nil, err
+	}
+	has := make(map[string]bool)
+	for _, f := range meta.Schema {
+		has[f.Name] = true
 	}
 	for i, name := range s.columns {
 		if has[name] {
