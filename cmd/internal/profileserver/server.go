@@ -171,13 +171,18 @@ func (s *Server) operation(op *route, m *routeMetrics) http.Handler {
 		start := time.Now()
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		s.metrics.inFlight.Add(1)
+		answered := false
 		defer func() {
 			s.metrics.inFlight.Add(-1)
+			if !answered { // It panics, and net/http cuts the connection.
+				answer.status = http.StatusInternalServerError
+			}
 			m.observe(answer.status, time.Since(start))
 		}()
 		if err := s.guard(op, answer, r); err != nil {
 			s.fail(answer, r, err)
 		}
+		answered = true
 	})
 }
 

@@ -880,3 +880,22 @@ func TestServeDrains(t *testing.T) {
 		})
 	}
 }
+
+// A request whose handler panics is cut off, and counted as a fault of the server.
+func TestMetricsCountPanics(t *testing.T) {
+	s := New(Options{Now: func() time.Time { panic(http.ErrAbortHandler) }, Log: slog.New(slog.DiscardHandler)})
+	server := httptest.NewServer(s)
+	defer server.Close()
+	if resp, err := http.Get(server.URL + "/v1/profiles/u1"); err == nil {
+		t.Errorf("answer %s, want none", resp.Status)
+		resp.Body.Close()
+	}
+	server.Close() // waits for the handler
+	var b bytes.Buffer
+	s.metrics.write(&b)
+	for _, want := range []string{`pixelbeam_profiles_in_flight 0`, `pixelbeam_profiles_requests_total{route="GET /v1/profiles/{user_id}",code="5xx"} 1`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("metrics lack %q:\n%s", want, b.String())
+		}
+	}
+}
