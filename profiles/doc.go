@@ -4,7 +4,7 @@
 // a frequency cap lets a campaign be shown to him, and whether he is in a segment.
 //
 // A Reader reads one profile, many in one request, or all. What a Profile answers
-// needs no further request.
+// needs no further request. A client whose connections have DialOptions reads for less.
 //
 //	reader := profiles.NewReader(client, profiles.Options{})
 //	p, err := reader.Get(ctx, "u-123", profiles.Last(24*time.Hour, now))

@@ -47,7 +47,7 @@ func newTable(t testing.TB) table {
 	if err := server.EnsureTable(t.Context(), "p", "i", schemas.Profiles()); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(server.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(server.Addr(), append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

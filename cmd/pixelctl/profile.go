@@ -203,10 +203,10 @@ func bigtableOptions(ctx context.Context, e endpoint) ([]option.ClientOption, er
 	if err := os.Unsetenv(emulatorVariable); err != nil {
 		return nil, err
 	}
-	windows := profileserver.DialOptions()
+	dial := profiles.DialOptions()
 	var opts []option.ClientOption
-	for _, w := range windows {
-		opts = append(opts, option.WithGRPCDialOption(w))
+	for _, o := range dial {
+		opts = append(opts, option.WithGRPCDialOption(o))
 	}
 	if e.address == "" {
 		return opts, nil
@@ -222,7 +222,7 @@ func bigtableOptions(ctx context.Context, e endpoint) ([]option.ClientOption, er
 		return append(opts, option.WithEndpoint(host)), nil
 	}
 	// A row may be larger than the 4 MiB that gRPC takes by default.
-	conn, err := grpc.NewClient(host, append(windows, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(host, append(dial, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))...)
 	if err != nil {
 		return nil, err

@@ -311,7 +311,7 @@ func startLatency(b *testing.B) *latency {
 }
 
 func benchClient(addr string) (*bigtable.Client, error) {
-	conn, err := grpc.NewClient(addr, append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := grpc.NewClient(addr, append(profiles.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return nil, err
 	}

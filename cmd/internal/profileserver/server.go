@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-	"google.golang.org/grpc"
 
 	"pixelbeam/profiles"
 )
@@ -30,13 +29,6 @@ const (
 // MaxCalls is a default of profiles.Options.MaxCalls: with 3 ms for a request it
 // takes 2,600 reads a second before one waits for another.
 const MaxCalls = 8
-
-// DialOptions are for connections to Bigtable: windows of flow control, in bytes,
-// of a fixed size. Else gRPC sends a ping with most answers, to find out what size
-// is best, which for many small answers costs more than it gives.
-func DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithStaticStreamWindowSize(4 << 20), grpc.WithStaticConnWindowSize(16 << 20)}
-}
 
 // Options of a Server. Zero values of limits are their defaults.
 type Options struct {

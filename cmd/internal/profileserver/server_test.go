@@ -66,7 +66,7 @@ func startCloud(t testing.TB) *cloud {
 	if err := server.EnsureTable(t.Context(), "p", "i", schemas.Profiles()); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(server.Addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(server.Addr(), append(profiles.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
