@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pixelbeam/schemas"
 )
 
 var (
@@ -66,6 +68,47 @@ func BenchmarkLatency(b *testing.B) {
 		b.ReportMetric(float64(latencies[min(int(q.at*float64(b.N)), b.N-1)].Microseconds())/1000, q.name)
 	}
 	b.ReportMetric(0, "ns/op") // it is the rate, and says nothing
+}
+
+// BenchmarkCheck is what one of those requests takes, one after another and without
+// the job: the client, Server, Bigtable and what is between them, in one process.
+func BenchmarkCheck(b *testing.B) {
+	bigtableAddr, _, stopBigtable, err := bigtableRole([]string{b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	client, err := benchClient(bigtableAddr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var users []string
+	for i := range 1000 {
+		users = append(users, fmt.Sprint("user-", i))
+	}
+	preload(b, client.Open(schemas.Profiles().Table), users)
+	addr, _, stopServer, err := serverRole([]string{bigtableAddr, fmt.Sprint(*maxCalls)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := clients{addr: addr}
+	b.Cleanup(func() {
+		c.close()
+		if err := errors.Join(stopServer(), client.Close(), stopBigtable()); err != nil {
+			b.Error(err)
+		}
+	})
+	var requests [][]byte
+	for _, user := range users {
+		requests = append(requests, request(user))
+	}
+	done := make(chan error, 1)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.send(requests[i%len(requests)], func(err error) { done <- err })
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // ask sends n requests, each when it is due, and returns how long after that each
