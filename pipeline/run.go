@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -100,13 +101,35 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		waitCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		err = errors.Join(err, source.Wait(waitCtx))
-		return nil, fmt.Errorf("job on %s: %w", o.Runner, err)
+		return nil, fmt.Errorf("job on %s: %w", o.Runner, stepError(err))
 	}
 	if *jobopts.Async || isNil(done) {
 		return nil, nil // Beam has a result without metrics then, or none.
 	}
 	return result(done), nil
 }
+
+// failedStep finds in the error of a job what a DoFn has returned: Beam puts the whole
+// plan of the bundle before it.
+var failedStep = regexp.MustCompile(`(?s)\bDoFn\[[^\]]*Name: (?:[^\]]*/)?([^\]/]+)\] failed:\n(.*)$`)
+
+// stepError is an error of a job that says which step failed and why, and no more.
+func stepError(err error) error {
+	m := failedStep.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	return &shortError{"step " + m[1] + ": " + strings.TrimSpace(m[2]), err}
+}
+
+type shortError struct {
+	text string
+	err  error
+}
+
+func (e *shortError) Error() string { return e.text }
+
+func (e *shortError) Unwrap() error { return e.err }
 
 // isNil tells whether there is no result. Runners return nil pointers of their
 // own types.
@@ -129,6 +152,29 @@ func steadyPrism() {
 	}
 }
 
+// returned are the beginnings of what Prism (Beam 2.77) logs, six times with the plan of
+// the bundle, when one has failed and the job ends of it.
+var returned = []string{
+	"[SDK] process bundle failed", "[SDK] bundle inst", "Prism received bundle error", "stage.Execute aborting due to bundle error",
+	"Bundle Failed.", "job failed",
+}
+
+// untold is a handler that leaves out what Run returns as an error.
+type untold struct{ slog.Handler }
+
+func (h untold) Handle(ctx context.Context, r slog.Record) error {
+	for _, prefix := range returned {
+		if strings.HasPrefix(r.Message, prefix) {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h untold) WithAttrs(attrs []slog.Attr) slog.Handler { return untold{h.Handler.WithAttrs(attrs)} }
+
+func (h untold) WithGroup(name string) slog.Handler { return untold{h.Handler.WithGroup(name)} }
+
 // result reads the counters.
 func result(done beam.PipelineResult) Result {
 	r := make(Result)
@@ -142,8 +188,9 @@ func result(done beam.PipelineResult) Result {
 	return r
 }
 
-// Quiet makes Beam and the runners log warnings and errors only, to w's logger.
+// Quiet makes Beam and the runners log warnings and errors only, to the logger. What
+// Prism logs of a bundle that failed is left out: Run returns it.
 func Quiet(logger *slog.Logger) {
-	slog.SetDefault(logger)
+	slog.SetDefault(slog.New(untold{logger.Handler()}))
 	beamlog.SetLogger(&beamlog.Standard{Level: beamlog.SevWarn})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,6 +169,35 @@ func TestUsageErrorsComeTogether(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, stderr.String())
 		}
 	}
+}
+
+// A job that fails says which step failed and why, once, without the runner's plans.
+func TestFailedJobIsTold(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "entries.jsonl"), []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, runner := range []string{"prism", "direct"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMainAsProgram$", "--", "--runner="+runner, "--quiet",
+			"--input="+filepath.Join(dir, "entries.jsonl"), "--output_json="+filepath.Join(dir, "entries.jsonl", "out"))
+		cmd.Env = append(os.Environ(), "PIXELBEAM_TEST_PROGRAM=1")
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != cli.ExitFailure {
+			t.Errorf("%s: %v", runner, err)
+		}
+		if text := string(out); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "pixelbeam: job on "+runner+": step sink.json") || !strings.Contains(text, "not a directory") {
+			t.Errorf("%s prints:\n%s", runner, text)
+		}
+	}
+}
+
+// TestMainAsProgram is the program, for tests that run it.
+func TestMainAsProgram(t *testing.T) {
+	if os.Getenv("PIXELBEAM_TEST_PROGRAM") == "" {
+		return
+	}
+	_, args, _ := strings.Cut(strings.Join(os.Args, "\x00"), "\x00--\x00")
+	os.Exit(cli.Run(t.Context(), command(), strings.Split(args, "\x00"), os.Stdout, os.Stderr))
 }
 
 func TestHelpShowsOursFirst(t *testing.T) {
