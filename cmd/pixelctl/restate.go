@@ -615,7 +615,7 @@ func (t *restater) loadBy(ctx context.Context, reader tableReader, p *plan, from
 		}
 	}
 	if late > 0 {
-		t.note("%d rows of these minutes came meanwhile: something still writes them. Restate them again afterwards", late)
+		t.note("%s of these minutes came meanwhile: something still writes them. Restate them again afterwards", countOf(int(late), "row"))
 	}
 	return rows, counts, "", nil
 }

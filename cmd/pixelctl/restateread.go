@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -20,7 +19,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/googleapis/gax-go/v2"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
@@ -490,10 +488,4 @@ func whyNoSessions(err error) string {
 		return "the service has no read sessions: " + status.Convert(err).Message()
 	}
 	return ""
-}
-
-// missingTable tells whether an error is that of a table that is not there.
-func missingTable(err error) bool {
-	var api *googleapi.Error
-	return errors.As(err, &api) && api.Code == http.StatusNotFound
 }

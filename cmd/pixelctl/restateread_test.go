@@ -270,7 +270,7 @@ func TestRestateTellsOfRowsThatCome(t *testing.T) {
 	})
 	do(oneEntry)
 	got := run(t.Context(), "", "restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T10:10", "--parts=1")
-	if got.code != 0 || !strings.Contains(got.errors, "1 rows of these minutes came meanwhile") || !strings.Contains(got.out, "Read 2 impressions") {
+	if got.code != 0 || !strings.Contains(got.errors, "1 row of these minutes came meanwhile") || !strings.Contains(got.out, "Read 2 impressions") {
 		t.Errorf("exit code %d: %s%s", got.code, got.out, got.errors)
 	}
 }

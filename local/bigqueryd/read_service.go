@@ -147,10 +147,8 @@ func (r *readService) ReadRows(req *storagepb.ReadRowsRequest, conn storagepb.Bi
 		default:
 		}
 		response := &storagepb.ReadRowsResponse{
-			RowCount: rows,
-			Rows: &storagepb.ReadRowsResponse_ArrowRecordBatch{ArrowRecordBatch: &storagepb.ArrowRecordBatch{
-				SerializedRecordBatch: data, RowCount: rows,
-			}},
+			RowCount:      rows,
+			Rows:          &storagepb.ReadRowsResponse_ArrowRecordBatch{ArrowRecordBatch: &storagepb.ArrowRecordBatch{SerializedRecordBatch: data}},
 			Stats:         &storagepb.StreamStats{Progress: &storagepb.StreamStats_Progress{AtResponseStart: progress(sent), AtResponseEnd: progress(sent + rows)}},
 			ThrottleState: &storagepb.ThrottleState{},
 		}
