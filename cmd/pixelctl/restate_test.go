@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -321,18 +322,27 @@ func TestRestateFindsOtherPartsLater(t *testing.T) {
 // A restatement that is interrupted, wherever, leaves what the next one ends, with the
 // same counts as one that was not.
 func TestRestateInterrupted(t *testing.T) {
-	var stop context.CancelFunc
-	stopAt := -1
-	appends := 0
+	var mu sync.Mutex
+	var stop context.CancelFunc // at the request of that number
+	left := 0
 	server, do := faultyTables(t, func(method string, n int) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if method == "AppendRows" || method == "ReadRows" {
-			if appends++; appends == stopAt {
+			if left--; left == 0 {
 				stop()
 				return errors.New("gone")
 			}
 		}
 		return nil
 	})
+	stopAfter := func(requests int) (ctx context.Context) {
+		mu.Lock()
+		defer mu.Unlock()
+		ctx, stop = context.WithCancel(t.Context())
+		left = requests
+		return ctx
+	}
 	startProfiles(t, server)
 	for minute := range 6 {
 		do(fmt.Sprintf(`INSERT INTO impressions (insert_id, event_time, event_type, user_id, campaign_id) VALUES
@@ -341,34 +351,27 @@ func TestRestateInterrupted(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	args := []string{"restate", "--data=.", "--from=2026-01-15T10:00", "--to=2026-01-15T11:00", "--parts=4"}
 	interrupted := 0
-	for stopAt = 1; ; stopAt++ {
-		var ctx context.Context
-		ctx, stop = context.WithCancel(t.Context())
-		appends = 0
+	for at := 1; ; at++ {
 		do("DELETE FROM impression_counts WHERE window_start >= TIMESTAMP '2026-01-15 10:02:00+00'")
-		got := run(ctx, "", args...)
-		stop()
+		got := run(stopAfter(at), "", args...)
+		stopAfter(0)
 		if got.code == 0 {
 			break // it came to its end before
 		}
 		interrupted++
 		if !strings.Contains(got.errors, "interrupted") || !strings.Contains(got.errors, "the same command does the rest") {
-			t.Errorf("stopped at %d: exit code %d: %s%s", stopAt, got.code, got.out, got.errors)
+			t.Errorf("stopped at %d: exit code %d: %s%s", at, got.code, got.out, got.errors)
 		}
-		was := stopAt
-		stopAt = -1
 		if got := run(t.Context(), "", args...); got.code != 0 {
-			t.Fatalf("after it was stopped at %d: %s", was, got.errors)
+			t.Fatalf("after it was stopped at %d: %s", at, got.errors)
 		}
 		if got := run(t.Context(), "", args...); !strings.Contains(got.out, "wrote 0 counts, 0 profile updates and 0 ledger entries") {
-			t.Errorf("after it was stopped at %d, again: %s%s", was, got.out, got.errors)
+			t.Errorf("after it was stopped at %d, again: %s%s", at, got.out, got.errors)
 		}
-		stopAt = was
 	}
 	if interrupted < 2 {
 		t.Errorf("it was interrupted %d times", interrupted)
 	}
-	stopAt = -1
 	got := run(t.Context(), "", "query", "--data=.", "--format=csv", "SELECT SUM(gross) AS gross, COUNT(*) AS n FROM impression_counts_current WHERE gross > 0")
 	if got.out != "gross,n\n12,6\n" {
 		t.Errorf("counts %s%s", got.out, got.errors)

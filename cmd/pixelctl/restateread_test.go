@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,10 +99,10 @@ func readAllRows(t *testing.T, r tableReader, s *scan) []string {
 // Queries and read sessions give the same rows, of all columns whose types are counted,
 // whatever the values, and although streams break.
 func TestReadersAgree(t *testing.T) {
-	broken := 0
+	var broken atomic.Int64
 	_, do := faultyTables(t, func(method string, n int) error {
 		if method == "ReadRows" && n%3 != 1 { // before the first batch and after it
-			broken++
+			broken.Add(1)
 			return status.Error(codes.Unavailable, "the stream breaks")
 		}
 		return nil
@@ -143,7 +144,7 @@ func TestReadersAgree(t *testing.T) {
 			t.Errorf("%s: by sessions %d rows, by queries %d, of %d\n%.2000q\n%.2000q", table, len(got), len(want), len(texts)+more, got, want)
 		}
 	}
-	if broken == 0 {
+	if broken.Load() == 0 {
 		t.Error("no stream broke")
 	}
 	// Types that are not counted are refused by both, and not taken for something else.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,10 +315,10 @@ func TestReadSessionStreams(t *testing.T) {
 // A stream that breaks is read on from the offset reached, and nothing is missing or
 // twice there.
 func TestReadSessionResumes(t *testing.T) {
-	broken := 0
+	var broken atomic.Int64
 	s := startWithTables(t, Options{Fault: func(method string, n int) error {
 		if method == "ReadRows" && n%3 == 2 {
-			broken++
+			broken.Add(1)
 			return errors.New("the connection breaks")
 		}
 		return nil
@@ -342,8 +343,8 @@ func TestReadSessionResumes(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	if n := len(slices.Compact(got)); n != 20_000 || len(got) != 20_000 || broken == 0 {
-		t.Errorf("%d distinct rows of %d, after %d breaks", n, len(got), broken)
+	if n := len(slices.Compact(got)); n != 20_000 || len(got) != 20_000 || broken.Load() == 0 {
+		t.Errorf("%d distinct rows of %d, after %d breaks", n, len(got), broken.Load())
 	}
 }
 
