@@ -14,7 +14,12 @@ import (
 func TestBuiltQueries(t *testing.T) {
 	const file = "testdata/queries.sql"
 	unqualified := func(table string) string { return table }
-	got := writtenBooks() + ";\n" + rowsOfMinutes([]string{countsTable, "impressions", "ledger", "rejected_entries"}, unqualified) + ";\n"
+	got := strings.Join([]string{
+		writtenBooks(),
+		rowsOfMinutes([]string{countsTable, "impressions", "ledger", "rejected_entries"}, unqualified),
+		rowsBetween(rowColumns, "impressions", "event_time"),
+		rowsBetween(countColumns, countsTable, "window_start"),
+	}, ";\n") + ";\n"
 	if os.Getenv("PIXELCTL_WRITE_QUERIES") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

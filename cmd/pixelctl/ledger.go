@@ -117,13 +117,14 @@ entries that were rejected or ignored. It balances if
   rejected = the entries in rejected_entries that the parser rejected
 
 Deliveries that come when the books of their minute are closed cannot be compared
-with what came before: as many rows may be missing (unmatched). Entries of a run of the job that was killed before it wrote its
-books are recovered, if pixelctl restate has entered them.
+with what came before: as many rows may be missing (unmatched). Entries of a run of
+the job that was killed before it wrote its books are recovered, if pixelctl restate
+has entered them.
 
 A minute that ended less than the allowed lateness and 3 minutes ago is open: late
 entries may be on their way, so that it is shown and not judged (see
---allowed_lateness and --settled). If another does not
-balance, the last column says where, and the exit code is 1.`,
+--allowed_lateness and --settled). If another does not balance, the last column says
+where, and the exit code is 1.`,
 		Example: `  pixelctl ledger --from=2026-01-15T12:00 --to=2026-01-15T13:00
   pixelctl ledger --format=csv >books.csv`,
 		Args: cobra.NoArgs,

@@ -395,8 +395,8 @@ func rowsOfMinutes(names []string, quoted func(table string) string) string {
 		if at == "" { // a table of impressions
 			at = "event_time"
 		}
-		parts = append(parts, fmt.Sprintf("SELECT '%[1]s' AS name, TIMESTAMP_TRUNC(%[2]s, MINUTE) AS minute_of, COUNT(*) AS n FROM %[3]s WHERE %[2]s >= @from AND %[2]s < @to GROUP BY minute_of",
-			table, at, quoted(table)))
+		parts = append(parts, "SELECT '"+table+"' AS name, TIMESTAMP_TRUNC("+at+", MINUTE) AS minute_of, COUNT(*) AS n FROM "+quoted(table)+
+			" WHERE "+at+" >= @from AND "+at+" < @to GROUP BY minute_of")
 	}
 	return strings.Join(parts, "\nUNION ALL\n")
 }

@@ -159,12 +159,17 @@ type queryReader struct {
 	flags *queryFlags
 }
 
+// rowsBetween reads columns of the rows of a range of time.
+func rowsBetween(columns []string, table, at string) string {
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + table + " WHERE " + at + " >= @from AND " + at + " < @to"
+}
+
 func (q *queryReader) read(ctx context.Context, s *scan, open func() rowFunc) error {
 	names, at, err := q.present(ctx, s)
 	if err != nil {
 		return err
 	}
-	sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s >= @from AND %[3]s < @to", strings.Join(names, ", "), q.quoted(s.table), s.time)
+	sql := rowsBetween(names, q.quoted(s.table), s.time)
 	each := open()
 	row := make([]field, len(s.columns))
 	return eachRow(ctx, q.flags, q.client, q.project+"."+q.dataset, sql, s.from, s.to, func(values []bigquery.Value) error {

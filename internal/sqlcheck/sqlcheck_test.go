@@ -249,9 +249,9 @@ func TestCommands(t *testing.T) {
 			return false
 		})
 	}
-	// Four of the ledger, two of restate, one of how many parts there are.
-	if n < 7 {
-		t.Errorf("%d statements were found, want 7 and more", n)
+	// Four of the ledger, six of restate.
+	if n < 10 {
+		t.Errorf("%d statements were found, want 10 and more", n)
 	}
 }
 

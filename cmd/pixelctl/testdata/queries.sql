@@ -8,3 +8,5 @@ UNION ALL
 SELECT 'ledger' AS name, TIMESTAMP_TRUNC(minute, MINUTE) AS minute_of, COUNT(*) AS n FROM ledger WHERE minute >= @from AND minute < @to GROUP BY minute_of
 UNION ALL
 SELECT 'rejected_entries' AS name, TIMESTAMP_TRUNC(receive_time, MINUTE) AS minute_of, COUNT(*) AS n FROM rejected_entries WHERE receive_time >= @from AND receive_time < @to GROUP BY minute_of;
+SELECT event_time, insert_id, receive_time, invalid_reasons, event_type, advertiser_id, campaign_id, creative_id, placement_id, site_id, user_id, page_url, country, browser, os, device_type FROM impressions WHERE event_time >= @from AND event_time < @to;
+SELECT window_start, part, pane, gross, invalid, clicks, sketch, advertiser_id, campaign_id, creative_id, placement_id, site_id, country, device_type, event_type FROM impression_counts WHERE window_start >= @from AND window_start < @to;
