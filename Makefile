@@ -89,6 +89,9 @@ check-release: release ## Check that the programs for workers are static, small 
 	$(MAKE) -C "$$copy/pixelbeam" release >/dev/null; \
 	(cd "$$copy/pixelbeam" && sha256sum $(RELEASE)-*) | diff - $(RELEASE).sha256 || { echo 'Another folder gives other bytes: commit first, or look for what differs.' >&2; exit 1; }; \
 	echo 'The same bytes from another folder.'
+	@case $$(uname -sm) in 'Linux x86_64') $(RELEASE)-amd64 --version; esac
+	@if command -v qemu-aarch64-static >/dev/null; then qemu-aarch64-static $(RELEASE)-arm64 --version; \
+	else echo 'The program for arm64 was not run: there is no qemu-aarch64-static (Debian, Ubuntu: apt-get install qemu-user-static).'; fi
 
 ##@ Develop
 
