@@ -22,7 +22,7 @@ import (
 var (
 	readRate  = flag.Int("reads", 2000, "BenchmarkLatency: reads a second")
 	writeRate = flag.Float64("writes", 2000, "BenchmarkLatency: log entries a second into the job, 0 for no job")
-	jobNice   = flag.Int("jobnice", 0, "BenchmarkLatency: nice value of the job, 0 to 19: how far it steps back for the others")
+	ahead     = flag.Bool("ahead", false, "BenchmarkLatency: all but the job go before it and everything else (SCHED_RR, by chrt of util-linux, as root)")
 	maxCalls  = flag.Int("calls", MaxCalls, "BenchmarkLatency: --max_calls of the server")
 	warmUp    = flag.Duration("warmup", 10*time.Second, "BenchmarkLatency: how long reads and writes go on before they are measured")
 	apart     = flag.Bool("apart", false, "BenchmarkLatency: a process each for client, server, Bigtable and logs, not one for all but the job")
@@ -39,6 +39,9 @@ var (
 //
 //	go test ./cmd/internal/profileserver -run '^$' -bench Latency -benchtime 120000x -timeout 20m
 //
+// With -ahead the job takes no processor from the others while they want it, as in
+// production, where it is on other machines; nor does what else this machine does.
+//
 // With -apart client, Server, Bigtable, and Pub/Sub with what publishes to it, are
 // processes of their own, as in production, but here on the same few processors:
 // that takes twice the CPU time, for waking each other. The CPU time of each is
@@ -49,6 +52,9 @@ func BenchmarkLatency(b *testing.B) {
 		return // the first round of every benchmark; the next has what -benchtime says
 	}
 	e := startLatency(b)
+	if *ahead {
+		e.goAhead(b)
+	}
 	if _, err := e.ask(int(warmUp.Seconds()) * *readRate); err != nil {
 		b.Fatal(err)
 	}

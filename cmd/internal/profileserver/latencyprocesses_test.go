@@ -273,6 +273,22 @@ func (e *latency) stop(b *testing.B) {
 	}
 }
 
+// goAhead has Linux run all processes but the job before any of usual priority.
+func (e *latency) goAhead(b *testing.B) {
+	b.Helper()
+	pids := []int{os.Getpid()}
+	for _, p := range e.processes {
+		if p.name != "job" {
+			pids = append(pids, p.cmd.Process.Pid)
+		}
+	}
+	for _, pid := range pids {
+		if out, err := exec.Command("chrt", "--all-tasks", "--rr", "--pid", "1", fmt.Sprint(pid)).CombinedOutput(); err != nil {
+			b.Fatalf("chrt: %v: %s", err, out)
+		}
+	}
+}
+
 func startLatency(b *testing.B) *latency {
 	b.Helper()
 	dir := b.TempDir()
@@ -447,9 +463,6 @@ func (e *latency) startJob(b *testing.B, dir string) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, *jobNice); err != nil {
 		b.Fatal(err)
 	}
 	e.processes = append(e.processes, &process{name: "job", cmd: cmd})
