@@ -25,7 +25,7 @@ func TestCostTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"100,000 requests a second, 262,800 million in 730 hours",
-		"197,100", "$1.02 for a million requests. Cloud CDN (lookups) dominates with 73.", "saves $195,801:",
+		"197,100", "$1.03 for a million requests. Cloud CDN (lookups) dominates with 73.", "saves $195,801:",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
