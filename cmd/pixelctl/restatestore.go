@@ -80,15 +80,15 @@ func (s *store) writer() *writer { return &writer{store: s, pending: make(map[in
 // flushSize is how much a writer gathers.
 const flushSize = 256 << 10
 
-// add adds a record, which append appends, to a window.
-func (w *writer) add(window int64, append func([]byte) []byte) error {
+// add adds a record, which appendTo appends, to a window.
+func (w *writer) add(window int64, appendTo func([]byte) []byte) error {
 	b := w.pending[window]
 	if b == nil {
 		b = new(batch)
 		w.pending[window] = b
 	}
 	before := len(b.data)
-	b.data = append(b.data)
+	b.data = appendTo(b.data)
 	b.records++
 	if w.size += len(b.data) - before; w.size >= flushSize {
 		return w.flush()

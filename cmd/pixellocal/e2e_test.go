@@ -219,6 +219,44 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// Without traffic of its own it serves for as long as it was asked to.
+func TestDurationWithoutTraffic(t *testing.T) {
+	const asked = 2 * time.Second
+	started := time.Now()
+	runToEnd(t, "--data="+t.TempDir(), "--duration="+asked.String())
+	if took := time.Since(started); took < asked {
+		t.Errorf("it ended after %v, want %v at least", took, asked)
+	}
+}
+
+// A job that fails while nothing is published ends it, with the reason.
+func TestJobFailsWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	var out output
+	code := make(chan int, 1)
+	go func() {
+		code <- cli.Run(t.Context(), command(), append([]string{"--data=" + dir}, localPorts...), &out, &out)
+	}()
+	var at cli.Endpoints
+	eventually(t, func() bool {
+		var err error
+		at, err = cli.ReadEndpoints(dir)
+		return err == nil
+	}, &out)
+	if _, err := restQuery(at, "DROP TABLE impressions"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get(at.HTTP + "/pixel.gif?adv=acme&cb=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	eventually(t, func() bool { return len(code) > 0 }, &out)
+	if c := <-code; c != cli.ExitFailure || !strings.Contains(out.String(), "the job ended") || !strings.Contains(out.String(), "impressions") {
+		t.Errorf("exit %d\n%s", c, out.String())
+	}
+}
+
 // A request for the pixel becomes a row while everything runs, and the drain
 // counts and profiles it.
 func TestPixelToRow(t *testing.T) {

@@ -74,15 +74,22 @@ func run(ctx context.Context, c *config, stdout, stderr io.Writer) (err error) {
 	fed := make(chan error, 1)
 	go func() { fed <- c.feed(feedCtx, cl) }()
 
-	// The job does not end by itself: if it does, it failed.
-	select {
-	case o := <-ended:
-		stopFeed()
-		return errors.Join(fmt.Errorf("the job ended: %w", errOr(o.err, "for no reason it gave")), <-fed)
-	case err = <-fed:
-	}
-	if err == nil && !c.untilIdle && c.duration == 0 {
-		<-feedCtx.Done()
+	// Until all is published, and then for as long as it was asked for.
+	var over <-chan struct{}
+	for waiting := true; waiting; {
+		select {
+		case o := <-ended: // It does not end by itself: it failed.
+			stopFeed()
+			if over == nil {
+				err = <-fed
+			}
+			return errors.Join(fmt.Errorf("the job ended: %w", errOr(o.err, "for no reason it gave")), err)
+		case err = <-fed:
+			over = feedCtx.Done()
+			waiting = err == nil && !c.untilIdle
+		case <-over:
+			waiting = false
+		}
 	}
 	// Drain: no more requests, then everything published, then the windows.
 	web.close()
