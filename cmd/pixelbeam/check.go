@@ -43,9 +43,9 @@ var (
 	readerFlags = []string{"pubsub_pullers", "watermark_slack"}
 )
 
-// checkPlace refuses flags that would do nothing with the runner: whoever gives
+// checkRunnerFlags refuses flags that would do nothing with the runner: whoever gives
 // them expects something of them, such as that --dry_run submits nothing.
-func checkPlace(runner string, given func(string) bool) error {
+func checkRunnerFlags(runner string, given func(string) bool) error {
 	var errs []error
 	refuse := func(names []string, remedy string) {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !given(name) })

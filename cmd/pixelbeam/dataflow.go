@@ -448,9 +448,9 @@ func (l *launch) checkReach() (errs []error) {
 	return errs
 }
 
-// dryly keeps Beam, on a dry run, from asking Cloud Storage about the buckets: it
+// withoutCredentials keeps Beam, on a dry run, from asking Cloud Storage about the buckets: it
 // finds no credentials.
-func dryly() error {
+func withoutCredentials() error {
 	return errors.Join(os.Unsetenv("STORAGE_EMULATOR_HOST"), os.Setenv("GOOGLE_APPLICATION_CREDENTIALS", os.DevNull))
 }
 
@@ -498,7 +498,7 @@ func (l *launch) submit(ctx context.Context, stdout, stderr io.Writer) error {
 	messages := &launchLog{stdout: stdout, stderr: stderr, dryRun: l.on("dry_run")}
 	beamlog.SetLogger(messages)
 	if messages.dryRun {
-		if err := dryly(); err != nil {
+		if err := withoutCredentials(); err != nil {
 			return err
 		}
 	}
@@ -556,7 +556,7 @@ func (l *launchLog) Log(_ context.Context, sev beamlog.Severity, _ int, msg stri
 		return
 	}
 	if l.dryRun && strings.HasPrefix(msg, "Error creating GCS client") {
-		return // as is meant: see dryly
+		return // as is meant: see withoutCredentials
 	}
 	show := sev >= beamlog.SevWarn
 	for _, prefix := range told {

@@ -84,7 +84,7 @@ func command() *cobra.Command {
 		given := cmd.Flags().Changed
 		opts.Project = flag.Lookup("project").Value.String()
 		opts.Runner = runner(opts.Runner, given("runner"))
-		errs := []error{checkArgs(cmd.Flags().Args()), opts.Validate(), checkPlace(opts.Runner, given), checkBeamFlags(flag.CommandLine)}
+		errs := []error{checkArgs(cmd.Flags().Args()), opts.Validate(), checkRunnerFlags(opts.Runner, given), checkBeamFlags(flag.CommandLine)}
 		switch opts.Runner {
 		case pipeline.RunnerDataflow:
 			l = &launch{opts: opts, set: flag.CommandLine, given: given}
